@@ -1,0 +1,23 @@
+"""Exact conversion of ReLU networks to time-to-first-spike (TTFS) networks.
+
+Conventions, the same in every file
+-----------------------------------
+* A layer is ``x @ weight + bias`` with ``weight`` of shape ``(n_in, n_out)``.
+* *Depth* is the number of weight layers: hidden layers + output layer.
+* Time is dimensionless: one unit is the membrane constant tau_c = 1. The input window is [0, 1].
+* Layer n has the window ``[t_min, t_max)``, and windows are chained: t_min(n) = t_max(n-1).
+* A neuron that fires at t carries the activation ``t_max - t``. A neuron that never reaches its
+  threshold is *silent*: its spike time is ``inf`` and it carries 0.
+* The output layer does not fire. Its potential is read when the last hidden window ends.
+
+References
+----------
+[1] A. Stanojevic, S. Wozniak, G. Bellec, G. Cherubini, A. Pantazi, W. Gerstner, "An exact mapping
+    from ReLU networks to spiking neural networks", Neural Networks 168, 2023 (arXiv 2212.12522).
+    The alpha neuron, and windows 1.5 times the largest training activation.
+[2] A. Stanojevic, S. Wozniak, G. Bellec, G. Cherubini, A. Pantazi, W. Gerstner, "High-performance
+    deep spiking neural networks with 0.3 spikes per neuron", Nature Communications 15:6793, 2024
+    (arXiv 2306.08744). The B1 neuron.
+[3] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM, 2002. The bound
+    on the rounding error of a scalar product (section 3.1).
+"""

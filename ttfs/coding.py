@@ -1,0 +1,46 @@
+"""Values as spike times, and back: the earlier the spike, the larger the value."""
+
+import torch
+from torch import Tensor
+
+from ttfs.errors import InputError
+
+
+def encode(pixels: Tensor) -> Tensor:
+    """Return the input spike times of pixels: t = 1 - x; a black pixel (x = 0) stays silent.
+
+    Parameters
+    ----------
+    pixels : floating tensor, any shape, in [0, 1]
+
+    Returns
+    -------
+    spike_times : tensor of the same shape and dtype, in [0, 1) or ``inf`` (silent), model time
+
+    Raises
+    ------
+    InputError
+        If a pixel lies outside [0, 1] or is NaN.
+
+    """
+    pixels = checked_pixels(pixels)
+    return torch.where(pixels > 0, 1 - pixels, torch.inf)
+
+
+def decode(spike_times: Tensor, t_max: float = 1.0) -> Tensor:
+    """Return the values that spike times carry: x = t_max - t, and 0 for a silent neuron.
+
+    ``t_max`` is the end of the window that the spikes lie in; 1 for input spikes.
+    """
+    spike_times = torch.as_tensor(spike_times)
+    return torch.where(torch.isinf(spike_times), 0, t_max - spike_times)
+
+
+def checked_pixels(pixels: Tensor) -> Tensor:
+    """Return the pixels as a tensor; InputError unless they are floating and in [0, 1]."""
+    pixels = torch.as_tensor(pixels)
+    if not pixels.is_floating_point():
+        raise InputError(f"pixels are {pixels.dtype}; divide them by 255 to get [0, 1]")
+    if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN too
+        raise InputError(f"pixels span {pixels.min():g} to {pixels.max():g}, not [0, 1]")
+    return pixels

@@ -1,0 +1,147 @@
+"""What the scripts share on the command line: options, errors, progress, tables, loading."""
+
+import argparse
+import functools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ttfs.datasets import DATASETS
+from ttfs.errors import InputError
+from ttfs.network import ReluNetwork
+from ttfs.storage import ModelFileError, load_model, model_path, network_of
+
+ROOT = Path(__file__).resolve().parent.parent
+DEPTHS = [2, 4, 6, 8]
+DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keep the description as written, and show defaults."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is the script's docstring and whose errors take one line."""
+
+    def __init__(self, docstring: str) -> None:
+        super().__init__(description=docstring, formatter_class=_Formatter)
+
+    def error(self, message: str) -> None:
+        """Print the fault on one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def add_data(self) -> None:
+        """Add the options that choose the data set and where it lies."""
+        self.add_argument(
+            "--dataset", choices=DATASETS, default="auto",
+            help="auto: MNIST if on disk or downloadable, else scikit-learn's digits",
+        )  # fmt: skip
+        self.add_argument(
+            "--data-dir", type=Path, default=os.environ.get("TTFS_DATA_DIR", ROOT / "data"),
+            metavar="DIR", help="folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default",
+        )  # fmt: skip
+
+    def add_depths(self, default: Sequence[int] = DEPTHS) -> None:
+        """Add the option that lists depths."""
+        self.add_argument(
+            "--depths", type=positive_int, nargs="+", default=list(default), metavar="N",
+            help="depths: number of weight layers, hidden + output",
+        )  # fmt: skip
+
+    def add_samples(self) -> None:
+        """Add the options that test on fewer images."""
+        self.add_argument(
+            "--samples", type=positive_int, metavar="N",
+            help="test on N images drawn with --seed (None: all, in order)",
+        )  # fmt: skip
+        self.add_argument("--seed", type=int, default=0, help="random seed")
+
+    def add_folder(self, name: str, what: str) -> None:
+        """Add ``--name DIR``, by default the folder of that name beside the scripts."""
+        self.add_argument(f"--{name}", type=Path, default=ROOT / name, metavar="DIR", help=what)
+
+
+def positive_int(text: str) -> int:
+    """Return an integer of at least 1; for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def positive_float(text: str) -> float:
+    """Return a positive finite number; for argparse."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not positive and finite")
+    return number
+
+
+def usable_device(text: str) -> str:
+    """Return a torch device name after trying it; for argparse."""
+    try:
+        torch.zeros(1, device=text)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"{text!r} is unusable; try cpu ({reason})") from error
+    return text
+
+
+def one_line_errors(main: Callable) -> Callable:
+    """Make unusable input end a script with one line on standard error and exit status 2."""
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int | None:
+        try:
+            return main(argv)
+        except InputError as error:
+            message = str(error)
+        except OSError as error:
+            message = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
+        raise SystemExit(2)
+
+    return wrapped
+
+
+def progress(iterable: Iterable, description: str, **options) -> tqdm:
+    """Return the iterable with a progress bar on standard error, if that is a terminal."""
+    return tqdm(iterable, desc=description, disable=None, leave=False, **options)
+
+
+def chosen_images(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
+    """Return the places of the test images to use: all, or ``samples`` drawn at random."""
+    if samples is None or samples >= n_images:
+        return torch.arange(n_images)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(n_images, generator=generator)[:samples].sort().values
+
+
+def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, ReluNetwork]:
+    """Return the trained network of each depth, checked to be what its file's name says."""
+    networks = {}
+    for depth in sorted(set(depths)):
+        path = model_path(folder, dataset, depth)
+        network = network_of(load_model(path), path)
+        if network.depth != depth:
+            raise ModelFileError(f"{path}: {network.depth} weight layers, not {depth}")
+        if (network.architecture[0], network.architecture[-1]) != (784, 10):
+            raise ModelFileError(
+                f"{path}: {network.architecture[0]} inputs and {network.architecture[-1]} outputs; "
+                f"28 x 28 digits need 784 and 10"
+            )
+        networks[depth] = network
+    return networks
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an aligned table: every column as wide as its widest entry, numbers to the right."""
+    table = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
+    lines = ["  ".join(e.rjust(w) for e, w in zip(row, widths, strict=True)) for row in table]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

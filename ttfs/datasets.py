@@ -1,0 +1,160 @@
+"""Images and labels: MNIST, or scikit-learn's digits where MNIST cannot be had.
+
+Pixels are divided by 255 (MNIST) or 16 (digits), and nothing else is ever done to them: the same
+preprocessing for training, calibration and test.
+"""
+
+import logging
+import socket
+import threading
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ttfs.errors import InputError
+
+DATASETS = ("auto", "mnist", "digits")
+PATIENCE = 15.0  # seconds a download may stay without an answer
+VALIDATION = {"mnist": 5000, "digits": 200}  # the last training images, to choose when to stop
+DIGITS_TEST = 300  # of scikit-learn's 1,797
+DIGITS_SPLIT_SEED = 0  # the split is the same for every run, whatever its seed
+MNIST_FILES = {  # the files torchvision reads, and their exact sizes in bytes
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Split(NamedTuple):
+    """Images as (n, 784) float32 in [0, 1], and labels as (n,) int64 in 0..9."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def load_dataset(name: str, data_dir: Path | str = "data") -> tuple[Split, Split, Split]:
+    """Return the training, validation and test split of a data set.
+
+    Parameters
+    ----------
+    name : "mnist", "digits" or "auto"
+        See ``choose_dataset`` for what "auto" takes.
+    data_dir : path
+        Where ``MNIST/raw/*-ubyte`` lie, or are downloaded to.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or the files are missing or damaged.
+
+    """
+    name = choose_dataset(name, data_dir)
+    train, test = _load_digits() if name == "digits" else _load_mnist(Path(data_dir))
+    n_train = len(train.labels) - VALIDATION[name]
+    validation = Split(train.images[n_train:], train.labels[n_train:])
+    return Split(train.images[:n_train], train.labels[:n_train]), validation, test
+
+
+def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
+    """Return "mnist" or "digits"; "auto" is MNIST if on disk or downloadable, else digits.
+
+    MNIST is downloaded here if it is wanted and missing. Falling back to digits logs a warning.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
+    if name == "digits" or mnist_on_disk(data_dir):
+        return "digits" if name == "digits" else "mnist"
+    supply = (
+        f"put the four MNIST files into {Path(data_dir) / 'MNIST' / 'raw'}, or name a folder that "
+        f"has MNIST/raw/*-ubyte with --data-dir or TTFS_DATA_DIR"
+    )
+    try:
+        _download_mnist(Path(data_dir))
+    except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError after the last URL
+        if name == "mnist":
+            raise InputError(
+                f"MNIST is neither on disk nor to be had ({error}); {supply}"
+            ) from error
+        rule = "=" * 100
+        log.warning(
+            f"{rule}\nNOT MNIST. MNIST is not on disk and cannot be downloaded ({error}).\n"
+            f"Using scikit-learn's 1,797 digits instead; all files are named after `digits`.\n"
+            f"For MNIST, {supply}.\n{rule}"
+        )
+        return "digits"
+    return "mnist"
+
+
+def mnist_on_disk(data_dir: Path | str) -> bool:
+    """Whether any of MNIST's files is there; whether it is whole shows when it is read."""
+    return any((Path(data_dir) / "MNIST" / "raw" / name).exists() for name in MNIST_FILES)
+
+
+def _load_mnist(data_dir: Path) -> tuple[Split, Split]:
+    """Return MNIST's 60,000 training and 10,000 test images."""
+    import torchvision  # a second to import, and only MNIST needs it
+
+    for name, size in MNIST_FILES.items():
+        file = data_dir / "MNIST" / "raw" / name
+        found = file.stat().st_size if file.exists() else None
+        if found != size:
+            state = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
+            raise InputError(f"{file} {state}; delete {file.parent} and supply MNIST again")
+    splits = []
+    for train in (True, False):
+        try:
+            data = torchvision.datasets.MNIST(data_dir, train=train, download=False)
+        except (OSError, AssertionError, KeyError, RuntimeError, ValueError) as error:
+            raise InputError(f"MNIST in {data_dir} is damaged: {error!r}") from error
+        splits.append(Split(data.data.reshape(-1, 784).float() / 255, data.targets.long()))
+    return splits[0], splits[1]
+
+
+def _download_mnist(data_dir: Path) -> None:
+    """Download MNIST with torchvision; OSError within PATIENCE if no server answers."""
+    from torchvision.datasets import MNIST
+
+    answers = []
+
+    def ask() -> None:
+        for mirror in MNIST.mirrors:
+            try:
+                with urllib.request.urlopen(mirror + MNIST.resources[3][0], timeout=PATIENCE):
+                    answers.append(mirror)
+                    return
+            except OSError as error:
+                answers.append(error)
+
+    # In a thread: looking up a host's name knows no time limit.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if not answers or isinstance(answers[-1], OSError):
+        raise OSError(str(answers[-1]) if answers else f"no answer within {PATIENCE:g} s")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        MNIST(data_dir, download=True)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _load_digits() -> tuple[Split, Split]:
+    """Return scikit-learn's 1,797 real digits, enlarged from 8 x 8 to 28 x 28, split once."""
+    from sklearn.datasets import load_digits  # a second to import, and only digits needs it
+
+    data = load_digits()
+    small = torch.from_numpy(data.images).float().unsqueeze(1) / 16
+    large = F.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
+    images, labels = large.reshape(-1, 784).clamp(0, 1), torch.from_numpy(data.target).long()
+    order = torch.from_numpy(np.random.default_rng(DIGITS_SPLIT_SEED).permutation(len(labels)))
+    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    return Split(images[train], labels[train]), Split(images[test], labels[test])

@@ -1,0 +1,115 @@
+"""Counts that a conversion is judged by: integers, from which percentages are derived."""
+
+from collections.abc import Iterable
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from ttfs.conversion import SpikingNetwork
+from ttfs.network import ReluNetwork
+from ttfs.simulation import Simulation, closed_form
+
+Batch = tuple[Tensor, Tensor, Tensor]  # images (n, n_in), labels (n,), their places in the test set
+
+
+def batches(images: Tensor, labels: Tensor, chosen: Tensor, size: int = 1000) -> list[Batch]:
+    """Return the chosen images in batches, with their labels and their places in the test set."""
+    return [(images[part], labels[part], part) for part in chosen.split(size)]
+
+
+def compare(
+    network: ReluNetwork,
+    snn: SpikingNetwork,
+    test_batches: Iterable[Batch],
+    dtype: torch.dtype = torch.float64,
+) -> dict:
+    """Return how a spiking network does beside the float64 ReLU network it came from.
+
+    Parameters
+    ----------
+    network, snn : ReluNetwork, SpikingNetwork
+    test_batches : iterable of (images, labels, places)
+        As ``batches`` makes them.
+    dtype : torch.dtype
+        Of the spiking network's simulation; the ReLU network is always computed in float64.
+
+    Returns
+    -------
+    dict of integer counts, the largest logit and logit error, latency and audit: a row of
+    results/conversion.json.
+
+    """
+    row = dict.fromkeys(
+        ("n_test", "relu_correct", "snn_correct", "agreements", "n_first_1000")
+        + ("relu_correct_first_1000", "snn_correct_first_1000", "hidden_spikes", "input_spikes"),
+        0,
+    )
+    row |= {"max_abs_logit_error": 0.0, "largest_logit": 0.0}
+    audit = None
+    for images, labels, places in test_batches:
+        relu_logits = network.logits(images.double())
+        simulation = closed_form(snn, images.to(dtype))
+        relu, snn_classes = relu_logits.argmax(1), simulation.predictions
+        first = places < 1000
+        row["n_test"] += len(labels)
+        row["relu_correct"] += int((relu == labels).sum())
+        row["snn_correct"] += int((snn_classes == labels).sum())
+        row["agreements"] += int((relu == snn_classes).sum())
+        row["n_first_1000"] += int(first.sum())
+        row["relu_correct_first_1000"] += int((relu == labels)[first].sum())
+        row["snn_correct_first_1000"] += int((snn_classes == labels)[first].sum())
+        hidden_spikes, input_spikes = spike_counts(snn, images, simulation)
+        row["hidden_spikes"] += hidden_spikes
+        row["input_spikes"] += input_spikes
+        error = (simulation.logits.double() - relu_logits).abs().max().item()
+        row["max_abs_logit_error"] = max(row["max_abs_logit_error"], error)
+        row["largest_logit"] = max(row["largest_logit"], relu_logits.abs().max().item())
+        audit = added(audit, simulation.audit)
+    neurons = sum(layer.neurons for layer in audit)
+    row["hidden_neurons"] = neurons
+    row["spikes_per_hidden_neuron"] = (
+        row["hidden_spikes"] / (neurons * row["n_test"]) if neurons else 0.0
+    )
+    row["input_spikes_per_image"] = row["input_spikes"] / row["n_test"]
+    row["t_max"], row["latency"] = snn.t_max, snn.t_read
+    row["audit"] = [audit_row(layer) for layer in audit]
+    return row
+
+
+def added(total: list | None, audit: list) -> list:
+    """Return the audits of all batches so far, one a layer."""
+    return audit if total is None else [a + b for a, b in zip(total, audit, strict=True)]
+
+
+def audit_row(layer) -> dict:
+    """Return a layer's audit as plain numbers."""
+    return {
+        "window_length": layer.window_length,
+        "neurons": layer.neurons,
+        "spikes": layer.spikes,
+        "saturations": layer.saturations,
+        "dead_neurons": layer.dead_neurons,
+        "used_fraction": layer.used_fraction,
+    }
+
+
+def spike_counts(snn: SpikingNetwork, images: Tensor, simulation: Simulation) -> tuple[int, int]:
+    """Return the number of hidden and of input spikes over a batch of images.
+
+    The alpha neuron is made to fire when its window ends: one spike a neuron and an input.
+    """
+    if snn.neuron == "alpha":
+        return len(images) * sum(layer.neurons for layer in simulation.audit), images.numel()
+    return sum(layer.spikes for layer in simulation.audit), int((images > 0).sum())
+
+
+def percent(count: int, total: int) -> float:
+    """Return 100 count / total."""
+    return 100 * count / total
+
+
+def percent_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a proportion, in per cent."""
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return 100 * interval.low, 100 * interval.high

@@ -1,0 +1,52 @@
+"""Results between the stages: JSON that says what was run, how, with what, and what came out."""
+
+import json
+import platform
+from argparse import Namespace
+from importlib.metadata import version
+from pathlib import Path
+
+from ttfs.errors import InputError
+from ttfs.storage import written_atomically
+
+PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
+
+
+def save_results(
+    path: Path, made_by: str, arguments: Namespace, dataset: str, rows: list[dict]
+) -> None:
+    """Write a results file: what was run, with which settings and versions, and the rows.
+
+    Paths are kept by their last part alone, so that a file says nothing of the machine.
+    """
+    settings = {k: v.name if isinstance(v, Path) else v for k, v in vars(arguments).items()}
+    record = {
+        "made_by": made_by,
+        "arguments": settings,
+        "seed": settings.get("seed"),
+        "dataset": dataset,
+        "versions": versions(),
+        "rows": rows,
+    }
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    with written_atomically(path) as temporary:
+        temporary.write_text(text)
+
+
+def load_results(path: Path, command: str) -> dict:
+    """Return a results file's dict; InputError, naming the command that makes it, if it cannot."""
+    try:
+        record = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} not found; run `{command}` first") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run `{command}` again") from error
+    if not isinstance(record, dict) or not record.get("rows"):
+        raise InputError(f"{path} holds no rows; run `{command}` again")
+    return record
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers can depend on."""
+    packages = {name: version(name).split("+")[0] for name in PACKAGES}
+    return {"python": platform.python_version(), **packages}
