@@ -90,7 +90,7 @@ def main(argv=None) -> None:
     save_results(written[-1], "train_mnist_pytorch.py", args, dataset, rows)
     print(f"{dataset}, accuracy in per cent\n")
     print(training_table(rows), "\n")
-    print("wrote " + "\n      ".join(map(str, written)))
+    print(command_line.wrote(written))
 
 
 def training_table(rows: list[dict]) -> str:

@@ -11,10 +11,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ttfs.datasets import DATASETS
+from ttfs.datasets import DATASETS, choose_dataset
 from ttfs.errors import InputError
+from ttfs.figures import FORMATS, save_figures
 from ttfs.network import ReluNetwork
-from ttfs.storage import ModelFileError, load_model, model_path, network_of
+from ttfs.results import load_results, save_results
+from ttfs.storage import (
+    ModelFileError,
+    check_writable,
+    load_model,
+    model_path,
+    network_of,
+    output_folder,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPTHS = [2, 4, 6, 8]
@@ -60,6 +69,23 @@ class Parser(argparse.ArgumentParser):
             help="test on N images drawn with --seed (None: all, in order)",
         )  # fmt: skip
         self.add_argument("--seed", type=int, default=0, help="random seed")
+
+    def add_figure(self) -> None:
+        """Add the options of a script that draws from a results file it may have to make."""
+        self.add_argument(
+            "--formats", choices=FORMATS, nargs="+", default=["png"], help="of the figure"
+        )
+        self.add_folder("results", "where results files are")
+        self.add_folder("figures", "where figures go")
+
+    def add_redraw(self) -> None:
+        """Add the options of a script that measures on models, then draws."""
+        self.add_argument(
+            "--redraw", action="store_true",
+            help="draw from the results file alone: needs neither images nor models",
+        )  # fmt: skip
+        self.add_folder("models", "where the trained networks are")
+        self.add_figure()
 
     def add_folder(self, name: str, what: str) -> None:
         """Add ``--name DIR``, by default the folder of that name beside the scripts."""
@@ -112,6 +138,46 @@ def one_line_errors(main: Callable) -> Callable:
 def progress(iterable: Iterable, description: str, **options) -> tqdm:
     """Return the iterable with a progress bar on standard error, if that is a terminal."""
     return tqdm(iterable, desc=description, disable=None, leave=False, **options)
+
+
+def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
+    """Return the data set to draw: the choice itself, or for "auto" the newest results file's."""
+    if choice != "auto":
+        return choice
+    times = {}
+    for dataset in ("mnist", "digits"):
+        path = output_folder(folder, dataset) / file
+        times[dataset] = path.stat().st_mtime if path.exists() else 0.0
+    return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
+
+
+def measure_and_draw(
+    args: argparse.Namespace, script: str, name: str, measure: Callable, draw: Callable
+) -> tuple[dict, list[Path]]:
+    """Return the results and the files written: results/name.json, and figures/name in each format.
+
+    ``measure(args, dataset)`` returns the rows, unless ``args.redraw`` asks to draw those that are
+    in the file; ``draw(results)`` returns the figure.
+    """
+    check_writable(args.results)
+    check_writable(args.figures)
+    written = []
+    if args.redraw:
+        dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
+        path = output_folder(args.results, dataset) / f"{name}.json"
+    else:
+        dataset = choose_dataset(args.dataset, args.data_dir)
+        path = output_folder(args.results, dataset) / f"{name}.json"
+        save_results(path, script, args, dataset, measure(args, dataset))
+        written.append(path)
+    results = load_results(path, f"python {script}")
+    folder = output_folder(args.figures, dataset)
+    return results, written + save_figures(draw, results, folder, name, args.formats)
+
+
+def wrote(paths: list[Path]) -> str:
+    """Return the last lines of a script's output: the files it wrote."""
+    return "wrote " + "\n      ".join(map(str, paths))
 
 
 def chosen_images(n_images: int, samples: int | None, seed: int) -> torch.Tensor:

@@ -1,0 +1,59 @@
+# Pipeline: data -> models/ -> results/ -> figures/.
+# VENV names the virtual environment: made if it is missing, completed if it lacks a package.
+# TTFS_DATA_DIR names the folder that holds MNIST/raw/*-ubyte (default: data/).
+
+VENV ?= .venv
+DATASET ?= auto
+PYTHON = $(VENV)/bin/python
+export MPLBACKEND = Agg
+
+# `auto` is settled once a run, so that a machine without a network waits for it only once.
+settle = $(PYTHON) -c 'import os, sys; from ttfs.datasets import choose_dataset; \
+    print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
+
+.DELETE_ON_ERROR:
+.PHONY: help reproduce figures test lint clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included (5 minutes)
+	@set -e; dataset=$$($(settle)); set -x; \
+	$(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
+	$(PYTHON) convert_all_models.py --dataset $$dataset; \
+	$(PYTHON) create_plot.py --dataset $$dataset; \
+	$(PYTHON) spike_distribution_plot.py --dataset $$dataset; \
+	$(PYTHON) time_axis_schematic.py --dataset $$dataset; \
+	$(PYTHON) numerical_exactness_test.py --dataset $$dataset; \
+	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
+
+figures: $(VENV)/ttfs-ready ## the three figures from the committed models (half a minute)
+	@set -e; redraw=; \
+	if [ ! -e "$${TTFS_DATA_DIR:-data}/MNIST/raw/t10k-images-idx3-ubyte" ]; then \
+	    echo "MNIST is not on disk: drawing from the committed results of the same models"; \
+	    redraw=--redraw; \
+	fi; set -x; \
+	$(PYTHON) create_plot.py --dataset mnist; \
+	$(PYTHON) spike_distribution_plot.py --dataset mnist $$redraw; \
+	$(PYTHON) time_axis_schematic.py --dataset mnist $$redraw
+
+test: $(VENV)/ttfs-ready-to-test ## the tests (2 minutes after installing)
+	$(PYTHON) -m pytest
+
+lint: $(VENV)/ttfs-ready-to-test ## the linter and the formatter
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+clean: ## removes caches and what was made from the digits, nothing of MNIST
+	rm -rf models/digits_*.pkl results/digits figures/digits .pytest_cache .hypothesis .ruff_cache
+
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+$(VENV)/ttfs-ready: requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ttfs-ready-to-test: requirements-test.txt requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from oracles import random_network, random_pixels
+
+from ttfs.errors import InputError
+from ttfs.network import ReluNetwork
+
+
+def test_logits_equal_pytorchs_own_layers():
+    network = random_network([7, 5, 4, 3])
+    modules = []
+    for weight, bias in zip(network.weights, network.biases, strict=True):
+        linear = torch.nn.Linear(*weight.shape, dtype=torch.float64)
+        linear.weight.data, linear.bias.data = weight.T, bias
+        modules += [linear, torch.nn.ReLU()]
+    x = random_pixels(9, 7)
+    expected = torch.nn.Sequential(*modules[:-1])(x)
+    torch.testing.assert_close(network.logits(x), expected, rtol=0, atol=1e-14)
+
+
+def test_activations_are_those_of_the_hidden_layers_only():
+    activations = random_network([7, 5, 4, 3]).activations(random_pixels(9, 7))
+    assert [tuple(a.shape) for a in activations] == [(9, 5), (9, 4)]
+    assert all((a >= 0).all() for a in activations)
+
+
+def test_architecture_and_depth_are_read_off_the_weights():
+    network = random_network([7, 5, 4, 3])
+    assert network.architecture == [7, 5, 4, 3]
+    assert network.depth == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_dtype_of_the_input_decides_that_of_the_logits(dtype):
+    assert random_network([7, 5, 3]).logits(random_pixels(2, 7).to(dtype)).dtype == dtype
+
+
+def test_numpy_arrays_of_any_number_are_accepted():
+    network = ReluNetwork([np.array([[1, 2]]), np.ones((2, 1), ">f4")], [np.zeros(2), np.ones(1)])
+    assert network.logits(np.array([[0.5]])).tolist() == [[2.5]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "biases", "message"),
+    [
+        ([], [], "0 weight arrays"),
+        ([np.ones((3, 2))], [], "1 weight arrays and 0 bias arrays"),
+        ([np.ones((3, 2))], [np.ones(3)], "layer 1 does not chain"),
+        ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
+        ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
+        ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
+        ([np.full((1, 1), np.nan)], [np.ones(1)], r"weights\[0\] holds NaN"),
+        ([np.ones((1, 1))], [np.array([np.inf])], r"biases\[0\] holds NaN or infinite"),
+        ([np.ones((1, 1), complex)], [np.ones(1)], "not numeric"),
+        ([np.ones((1, 1), bool)], [np.ones(1)], "not numeric"),
+        ([np.array([["a"]])], [np.ones(1)], "not numeric"),
+        ([torch.ones(1, 1, dtype=torch.int64)], [np.ones(1)], "not real and floating"),
+    ],
+)
+def test_unusable_arrays_are_refused_by_name(weights, biases, message):
+    with pytest.raises(InputError, match=message):
+        ReluNetwork(weights, biases)
+
+
+def test_arrays_given_are_not_shared():
+    weight = np.ones((1, 1))
+    network = ReluNetwork([weight], [np.zeros(1)])
+    weight[:] = 5
+    assert network.logits(torch.ones(1, 1)).item() == 1

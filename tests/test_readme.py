@@ -1,0 +1,88 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import convert_all_models
+import create_plot
+import numerical_exactness_test
+import spike_distribution_plot
+import time_axis_schematic
+import train_mnist_pytorch
+from experiments import write_readme_tables
+from ttfs.results import load_results
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SCRIPTS = {
+    "train_mnist_pytorch.py": train_mnist_pytorch,
+    "convert_all_models.py": convert_all_models,
+    "create_plot.py": create_plot,
+    "spike_distribution_plot.py": spike_distribution_plot,
+    "time_axis_schematic.py": time_axis_schematic,
+    "numerical_exactness_test.py": numerical_exactness_test,
+}
+
+
+def test_tables_are_those_of_the_committed_results():
+    assert write_readme_tables.with_tables(README, ROOT / "results") == README
+
+
+def test_the_claim_of_the_first_sentence_is_in_the_results():
+    rows = load_results(ROOT / "results" / "conversion.json", "")["rows"]
+    assert [row["depth"] for row in rows] == [2, 4, 6, 8]
+    assert all(row["agreements"] == row["n_test"] == 10_000 for row in rows)
+    outputs = [
+        row
+        for row in load_results(ROOT / "results" / "exactness.json", "")["rows"]
+        if row["output"]
+    ]
+    assert {(row["depth"], row["dtype"]) for row in outputs} == {
+        (depth, dtype) for depth in (2, 4, 6, 8) for dtype in ("float64", "float32")
+    }
+    assert all(row["agreements"] == row["n_test"] == 10_000 for row in outputs)
+    assert not numerical_exactness_test.verdict(
+        load_results(ROOT / "results" / "exactness.json", "")["rows"]
+    )
+
+
+def test_each_network_reaches_98_per_cent():
+    rows = load_results(ROOT / "results" / "training.json", "")["rows"]
+    assert all(row["test_correct"] >= 9800 for row in rows)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_is_in_the_readme_with_its_command(script):
+    assert f"| `python {script}` |" in README
+
+
+def test_every_script_and_option_in_the_readme_exists():
+    for command in re.findall(r"`?python ([\w/]+\.py[^`\n|]*)", README):
+        script, *options = command.split()
+        assert (ROOT / script).exists()
+        parse = SCRIPTS[script].parse if script in SCRIPTS else None
+        assert parse is None or parse(options)
+
+
+def test_every_file_in_the_readme_exists():
+    names = re.findall(
+        r"(?:\]\(|`)((?:models|results|figures|ttfs|experiments)/[\w./{},]+)", README
+    )
+    assert len(names) > 10
+    for name in names:
+        options = re.search(r"\{(.*?)\}", name)
+        for choice in options[1].split(",") if options else [""]:
+            path = ROOT / re.sub(r"\{.*?\}", choice, name)
+            assert path.exists(), path
+
+
+def test_every_make_target_in_the_readme_exists():
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    used = re.findall(r"make (\w+)", README)
+    assert {"reproduce", "test", "figures"} <= set(used) <= set(targets)
+
+
+def test_every_test_that_the_readme_promises_runs_on_the_python_it_names():
+    assert "Python 3.11 or newer" in README
+    assert "Python 3.11 or newer" in (ROOT / "requirements.txt").read_text()
+    assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()

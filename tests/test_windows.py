@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from oracles import random_network, random_pixels
+
+from ttfs.errors import InputError
+from ttfs.network import ReluNetwork
+from ttfs.windows import calibrated, fixed, quantile
+
+
+def test_fixed_windows_are_the_same_for_every_hidden_layer():
+    assert fixed(random_network([7, 5, 4, 3]), 2.5) == [2.5, 2.5]
+    assert fixed(random_network([7, 5, 3])) == [15.0]
+
+
+def test_calibrated_windows_hold_the_largest_activation_and_the_margin():
+    network, x = random_network([7, 5, 4, 3]), random_pixels(50, 7)
+    largest = [a.max().item() for a in network.activations(x)]
+    assert calibrated(network, x) == [1.5 * a for a in largest]
+    assert calibrated(network, x, margin=0) == largest
+
+
+def test_calibration_in_several_batches_equals_calibration_at_once(monkeypatch):
+    network, x = random_network([7, 5, 4, 3]), random_pixels(50, 7)
+    at_once = calibrated(network, x), quantile(network, x, 0.9)
+    monkeypatch.setattr("ttfs.windows.BATCH", 7)
+    np.testing.assert_allclose(calibrated(network, x), at_once[0], rtol=1e-14)
+    np.testing.assert_allclose(quantile(network, x, 0.9), at_once[1], rtol=1e-14)
+
+
+def test_quantile_windows_hold_that_share_of_the_spikes():
+    network, x = random_network([20, 30, 40, 3]), random_pixels(200, 20)
+    lengths = quantile(network, x, 0.95)
+    for activation, length in zip(network.activations(x), lengths, strict=True):
+        spikes = activation[activation > 0]
+        share = (spikes <= length).double().mean()
+        assert abs(share - 0.95) <= 2 / len(spikes)
+
+
+def test_quantile_one_is_the_largest_activation():
+    network, x = random_network([7, 5, 4, 3]), random_pixels(50, 7)
+    assert quantile(network, x, 1.0) == calibrated(network, x, margin=0)
+
+
+def test_a_layer_that_never_fires_gets_a_window_of_one():
+    network = ReluNetwork(
+        [torch.ones(2, 3), torch.ones(3, 1)], [torch.full((3,), -9.0), torch.zeros(1)]
+    )
+    assert calibrated(network, torch.ones(4, 2)) == [1.0]
+    assert quantile(network, torch.ones(4, 2), 0.5) == [1.0]
+
+
+def test_a_network_of_one_layer_has_no_windows():
+    network = random_network([7, 3])
+    assert fixed(network) == calibrated(network, random_pixels(5, 7)) == []
+
+
+@pytest.mark.parametrize("t_max", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_t_max_is_refused(t_max):
+    with pytest.raises(InputError, match="positive and finite"):
+        fixed(random_network([7, 5, 3]), t_max)
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_margin_is_refused(margin):
+    with pytest.raises(InputError, match="margin"):
+        calibrated(random_network([7, 5, 3]), random_pixels(5, 7), margin)
+
+
+@pytest.mark.parametrize("q", [0.0, 1.1, -1.0, float("nan")])
+def test_an_impossible_quantile_is_refused(q):
+    with pytest.raises(InputError, match="quantile"):
+        quantile(random_network([7, 5, 3]), random_pixels(5, 7), q)

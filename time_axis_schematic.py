@@ -1,0 +1,139 @@
+"""Draw the time axis of each converted network: chained windows with one image's spikes in them.
+
+Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
+Writes  results/time_axis_schematic.json          windows, spikes and output potentials
+        figures/time_axis_schematic.png           (.pdf and .svg with --formats)
+
+    python time_axis_schematic.py                          # a test image drawn with --seed, 10 s
+    python time_axis_schematic.py --image 7 --depths 2 4
+    python time_axis_schematic.py --redraw                 # from the results alone, 3 s
+"""
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from ttfs import command_line, windows
+from ttfs.coding import encode
+from ttfs.command_line import Parser
+from ttfs.conversion import convert
+from ttfs.datasets import load_dataset
+from ttfs.errors import InputError
+from ttfs.figures import INPUT_COLOUR, WIDTH, depth_colour
+from ttfs.simulation import closed_form
+
+NAME = "time_axis_schematic"
+
+
+def parse(argv):
+    """Return the command line's arguments."""
+    parser = Parser(__doc__)
+    parser.add_data()
+    parser.add_depths()
+    parser.add_argument("--image", type=int, metavar="I", help="test image (None: drawn by seed)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the image")
+    parser.add_redraw()
+    return parser.parse_args(argv)
+
+
+def measure(args, dataset: str) -> list[dict]:
+    """Return a row a depth: its windows, every spike of one image, and the output potentials."""
+    networks = command_line.load_networks(args.models, dataset, args.depths)
+    training, _, test = load_dataset(dataset, args.data_dir)
+    n_test = len(test.labels)
+    image = np.random.default_rng(args.seed).integers(n_test) if args.image is None else args.image
+    if not 0 <= image < n_test:
+        raise InputError(f"--image {image}: the test images are 0 to {n_test - 1}")
+    pixels = test.images[image : image + 1].double()
+    rows = []
+    for depth, network in networks.items():
+        snn = convert(network, windows.calibrated(network, training.images))
+        simulation = closed_form(snn, pixels)
+        rows.append({
+            "depth": depth, "image": int(image), "label": int(test.labels[image]),
+            "pixels": [round(255 * value) for value in pixels[0].tolist()],
+            "windows": [[0.0, 1.0]] + [[layer.t_min, layer.t_max] for layer in snn.hidden],
+            "spikes": [spikes(times[0]) for times in (encode(pixels), *simulation.spike_times)],
+            "output_potentials": simulation.logits[0].tolist(),
+        })  # fmt: skip
+    return rows
+
+
+def spikes(times: torch.Tensor) -> dict:
+    """Return which neurons of a layer fired, when, and out of how many."""
+    fired = torch.isfinite(times).nonzero().flatten()
+    return {"size": len(times), "neurons": fired.tolist(), "times": times[fired].tolist()}
+
+
+def draw_time_axes(results: dict) -> Figure:
+    """Draw one panel a depth, and the image itself."""
+    rows = results["rows"]
+    figure = plt.figure(figsize=(WIDTH, 0.4 + 1.45 * len(rows)))
+    grid = figure.add_gridspec(len(rows), 2, width_ratios=(1, 9))
+    for n, row in enumerate(rows):
+        draw_windows(figure.add_subplot(grid[n, 1]), row)
+    corner = figure.add_subplot(grid[0, 0])
+    corner.imshow(np.reshape(rows[0]["pixels"], (28, 28)), cmap="gray_r")
+    corner.set_title(f"test image\n{rows[0]['image']}")
+    corner.set_axis_off()
+    figure.supxlabel(
+        "Time (1 = the input window); every window is drawn equally wide, its true ends are written"
+        "\nt_max(L) = t_min(L+1): a layer's window opens when the one before it closes", fontsize=7
+    )  # fmt: skip
+    return figure
+
+
+def draw_windows(axes, row: dict) -> None:
+    """Draw a network's windows side by side, each with its layer's spikes, then the read-out."""
+    for n, (window, layer) in enumerate(zip(row["windows"], row["spikes"], strict=True)):
+        draw_spikes(axes, n, window, layer, INPUT_COLOUR if n == 0 else depth_colour(row["depth"]))
+    n_windows = len(row["windows"])
+    for n in range(n_windows + 1):
+        axes.axvline(n, color="0.3", lw=0.6)
+    potentials = np.array(row["output_potentials"])
+    heights = (potentials - potentials.min()) / np.ptp(potentials)
+    winner = int(potentials.argmax())
+    for digit, height in enumerate(heights):
+        colour = depth_colour(row["depth"]) if digit == winner else "0.75"
+        axes.barh((digit + 0.5) / 10, 0.6 * height, 0.07, left=n_windows + 0.25, color=colour)
+        axes.text(n_windows + 0.2, (digit + 0.5) / 10, str(digit), fontsize=4.5, ha="right",
+                  va="center", fontweight="bold" if digit == winner else "normal")  # fmt: skip
+    axes.text(n_windows + 0.5, 1.05, f"output: {winner}", ha="center", va="bottom", fontsize=6)
+    axes.set_xlim(0, n_windows + 1)
+    axes.set_ylim(0, 1)
+    ends = [0.0] + [t_max for _, t_max in row["windows"]]
+    axes.set_xticks(range(n_windows + 1), [f"{time:.4g}" for time in ends])
+    axes.set_yticks([])
+    axes.set_ylabel(f"{row['depth']} layers\nneurons")
+
+
+def draw_spikes(axes, place: int, window: list[float], layer: dict, colour) -> None:
+    """Draw a layer's spikes in the window that starts at ``place`` on the drawn axis."""
+    t_min, t_max = window
+    if place % 2:
+        axes.axvspan(place, place + 1, color="0.94", lw=0)
+    position = place + (np.array(layer["times"]) - t_min) / (t_max - t_min)
+    height = (np.array(layer["neurons"]) + 0.5) / layer["size"]
+    axes.plot(position, height, ".", color=colour, ms=2.2, mew=0)
+    name = "input" if place == 0 else f"layer {place}"
+    axes.text(place + 0.5, 1.05, f"{name}: {len(layer['times'])}/{layer['size']}", ha="center",
+              va="bottom", fontsize=6)  # fmt: skip
+
+
+@command_line.one_line_errors
+def main(argv=None) -> None:
+    """Measure (unless told to redraw), draw, and say what was written."""
+    args = parse(argv)
+    results, written = command_line.measure_and_draw(
+        args, "time_axis_schematic.py", NAME, measure, draw_time_axes
+    )
+    row = results["rows"][0]
+    print(f"{results['dataset']}, test image {row['image']} (a {row['label']}): t_max by layer\n")
+    for row in results["rows"]:
+        print(f"{row['depth']} layers  ", "  ".join(f"{t_max:.4g}" for _, t_max in row["windows"]))
+    print("\n" + command_line.wrote(written))
+
+
+if __name__ == "__main__":
+    main()
