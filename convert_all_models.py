@@ -6,15 +6,20 @@ Writes  results/conversion.json            a row a depth: integer counts, window
     python convert_all_models.py                               # all 10,000 images, about 20 s
     python convert_all_models.py --depths 2 --samples 200 --results /tmp/look
     python convert_all_models.py --windows fixed --t-max 15    # the same window everywhere
+    python convert_all_models.py --engine event-driven --strict    # spike by spike, about 30 s
 """
 
 from ttfs import command_line, windows
 from ttfs.command_line import DTYPES, Parser, positive_float, text_table
 from ttfs.conversion import NEURONS, convert
 from ttfs.datasets import choose_dataset, load_dataset
+from ttfs.errors import InputError
 from ttfs.metrics import batches, compare, percent
 from ttfs.results import save_results
+from ttfs.simulation import clock_driven, closed_form, event_driven
 from ttfs.storage import check_writable, output_folder
+
+VIOLATIONS = ("saturations", "premature", "spurious", "missing")  # of ReLU, found by the audit
 
 
 def parse(argv):
@@ -34,7 +39,22 @@ def parse(argv):
     )
     parser.add_argument("--neuron", choices=NEURONS, default="B1", help="neuron model")
     parser.add_argument(
+        "--engine", choices=("closed-form", "event-driven", "clock-driven"), default="closed-form",
+        help="simulator: one matrix product a layer; potentials integrated spike by spike; or a "
+        "clock of 2^bits ticks a window",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-guard", action="store_true", help="alpha, event-driven: let neurons fire before t_min"
+    )
+    parser.add_argument("--bits", type=int, default=8, help="of the clock")
+    parser.add_argument(
+        "--half-tick", action="store_true", help="clock-driven: thresholds half a tick lower"
+    )
+    parser.add_argument(
         "--dtype", choices=DTYPES, default="float64", help="of the spiking network's simulation"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit status 1 if the audit finds any violation"
     )
     parser.add_samples()
     parser.add_folder("models", "where the trained networks are")
@@ -51,10 +71,22 @@ def window_lengths(args, network, training_images) -> list[float]:
     return windows.calibrated(network, training_images, args.margin)
 
 
+def simulator(args, snn):
+    """Return the function from images to a Simulation that the command line asks for."""
+    dtype = DTYPES[args.dtype]
+    if args.engine == "event-driven":
+        return lambda images: event_driven(snn, images.to(dtype), guard=not args.no_guard)
+    if args.engine == "clock-driven":
+        return lambda images: clock_driven(snn, images.to(dtype), args.bits, args.half_tick)
+    return lambda images: closed_form(snn, images.to(dtype))
+
+
 @command_line.one_line_errors
-def main(argv=None) -> None:
-    """Convert and test each depth, print the table and save it."""
+def main(argv=None) -> int:
+    """Convert and test each depth, save and print; return 1 if strict and a layer is broken."""
     args = parse(argv)
+    if args.no_guard and (args.engine, args.neuron) != ("event-driven", "alpha"):
+        raise InputError("--no-guard needs --engine event-driven and --neuron alpha")
     check_writable(args.results)
     dataset = choose_dataset(args.dataset, args.data_dir)
     networks = command_line.load_networks(args.models, dataset, args.depths)
@@ -64,25 +96,29 @@ def main(argv=None) -> None:
     for depth, network in networks.items():
         snn = convert(network, window_lengths(args, network, training.images), args.neuron)
         test_batches = command_line.progress(batches(*test, chosen), f"{depth} layers")
-        counts = compare(network, snn, test_batches, DTYPES[args.dtype])
+        counts = compare(network, snn, test_batches, simulator(args, snn))
         rows.append({"depth": depth, **counts})
     path = output_folder(args.results, dataset) / "conversion.json"
     save_results(path, "convert_all_models.py", args, dataset, rows)
     print(f"{dataset}, {len(chosen):,} test images, {args.neuron} neuron, {args.windows} windows, "
-          f"{args.dtype}; accuracy in per cent, latency in input windows\n")  # fmt: skip
+          f"{args.engine}, {args.dtype}")  # fmt: skip
+    print("accuracy in per cent, latency in input windows\n")
     print(conversion_table(rows), "\n")
-    for row in rows:
-        for n, layer in enumerate(row["audit"], start=1):
-            if layer["saturations"]:
-                print(f"depth {row['depth']}, layer {n}: {layer['saturations']:,} activations "
-                      f"above the window of {layer['window_length']:.3g} were cut off")  # fmt: skip
-    print(f"wrote {path}")
+    print("Audit of the hidden layers: counts over all images, and shares of neurons x images\n")
+    print(audit_table(rows), "\n")
+    broken = [
+        f"depth {row['depth']}, layer {layer['layer']}"
+        for row in rows for layer in row["audit"] if any(layer[key] for key in VIOLATIONS)
+    ]  # fmt: skip
+    print(f"violations in: {'; '.join(broken)}" if broken else "no violation in any layer")
+    print(command_line.wrote([path]))
+    return 1 if args.strict and broken else 0
 
 
 def conversion_table(rows: list[dict]) -> str:
     """Return the printed table: accuracies, drop, agreement, spikes, latency."""
     header = ("depth", "ReLU", "SNN", "drop (points)", "agree", "ReLU 1st 1000", "SNN 1st 1000",
-              "spikes/neuron", "latency", "saturated")  # fmt: skip
+              "spikes/neuron", "latency")  # fmt: skip
     return text_table(header, [
         (
             str(row["depth"]),
@@ -93,9 +129,28 @@ def conversion_table(rows: list[dict]) -> str:
             first_1000(row, "relu"), first_1000(row, "snn"),
             f"{row['spikes_per_hidden_neuron']:.3f}",
             f"{row['latency']:.1f}",
-            f"{sum(layer['saturations'] for layer in row['audit']):,}",
         ) for row in rows
     ])  # fmt: skip
+
+
+def audit_table(rows: list[dict]) -> str:
+    """Return the printed audit, a line a depth and layer."""
+    header = ("depth", "layer", "window", "used %", "dead", "silent %", "saturated", "premature",
+              "spurious", "missing", "held back")  # fmt: skip
+    return text_table(header, [
+        (
+            str(row["depth"]), str(layer["layer"]), f"{layer['window_length']:.4g}",
+            f"{100 * layer['used_fraction']:.0f}", str(layer["dead_neurons"]),
+            f"{100 - percent(layer['spikes'], layer['neurons'] * layer['images']):.1f}",
+            *(count_and_share(layer, key) for key in (*VIOLATIONS, "held_back")),
+        ) for row in rows for layer in row["audit"]
+    ])  # fmt: skip
+
+
+def count_and_share(layer: dict, key: str) -> str:
+    """Return a count with its share of all neurons and images, or 0."""
+    share = percent(layer[key], layer["neurons"] * layer["images"])
+    return f"{layer[key]:,} ({share:.2g} %)" if layer[key] else "0"
 
 
 def first_1000(row: dict, network: str) -> str:
@@ -105,4 +160,4 @@ def first_1000(row: dict, network: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

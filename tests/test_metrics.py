@@ -4,7 +4,12 @@ from oracles import random_network, random_pixels
 
 from ttfs.conversion import convert
 from ttfs.metrics import batches, compare, percent, percent_interval
+from ttfs.simulation import closed_form
 from ttfs.windows import calibrated
+
+
+def compared(network, snn, test_batches):
+    return compare(network, snn, test_batches, lambda x: closed_form(snn, x))
 
 
 @pytest.fixture
@@ -17,7 +22,7 @@ def case():
 
 def test_counts_are_integers_and_those_of_a_count_by_hand(case):
     network, snn, images, labels = case
-    row = compare(network, snn, batches(images, labels, torch.arange(2300), size=600))
+    row = compared(network, snn, batches(images, labels, torch.arange(2300), size=600))
     assert (row["n_test"], row["relu_correct"], row["snn_correct"]) == (2300, 2070, 2070)
     assert row["agreements"] == 2300
     assert (row["n_first_1000"], row["relu_correct_first_1000"]) == (1000, 900)
@@ -33,7 +38,7 @@ def test_counts_are_integers_and_those_of_a_count_by_hand(case):
 
 def test_only_the_chosen_images_are_tested(case):
     network, snn, images, labels = case
-    row = compare(network, snn, batches(images, labels, torch.tensor([5, 10, 999, 1000, 2299])))
+    row = compared(network, snn, batches(images, labels, torch.tensor([5, 10, 999, 1000, 2299])))
     assert (row["n_test"], row["n_first_1000"], row["snn_correct"]) == (5, 3, 3)
 
 
@@ -41,7 +46,7 @@ def test_the_alpha_neuron_spends_a_spike_on_every_neuron_and_pixel(case):
     network, snn, images, labels = case
     windows = [layer.window_length for layer in snn.hidden]
     alpha = convert(network, windows, "alpha")
-    row = compare(network, alpha, batches(images, labels, torch.arange(2300)))
+    row = compared(network, alpha, batches(images, labels, torch.arange(2300)))
     assert row["spikes_per_hidden_neuron"] == 1.0
     assert row["input_spikes_per_image"] == 12
 
@@ -49,7 +54,7 @@ def test_the_alpha_neuron_spends_a_spike_on_every_neuron_and_pixel(case):
 def test_windows_too_short_show_in_the_audit_and_the_counts(case):
     network, _, images, labels = case
     snn = convert(network, [0.05, 0.05])
-    row = compare(network, snn, batches(images, labels, torch.arange(2300)))
+    row = compared(network, snn, batches(images, labels, torch.arange(2300)))
     assert row["agreements"] < 2300
     assert all(layer["saturations"] > 0 for layer in row["audit"])
     assert all(layer["used_fraction"] == 1.0 for layer in row["audit"])
@@ -58,7 +63,7 @@ def test_windows_too_short_show_in_the_audit_and_the_counts(case):
 def test_a_network_without_hidden_layers_has_no_spikes(case):
     _, _, images, labels = case
     network = random_network([12, 4])
-    row = compare(network, convert(network, []), batches(images, labels, torch.arange(2300)))
+    row = compared(network, convert(network, []), batches(images, labels, torch.arange(2300)))
     assert row["agreements"] == 2300 and row["spikes_per_hidden_neuron"] == 0
 
 

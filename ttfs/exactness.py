@@ -27,9 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ttfs.audit import Simulation
 from ttfs.conversion import SpikingNetwork
 from ttfs.network import ReluNetwork
-from ttfs.simulation import Simulation
 
 
 @dataclass(frozen=True)

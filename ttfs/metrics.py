@@ -1,14 +1,13 @@
 """Counts that a conversion is judged by: integers, from which percentages are derived."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from ttfs.audit import Simulation, total
 from ttfs.conversion import SpikingNetwork
 from ttfs.network import ReluNetwork
-from ttfs.simulation import Simulation, closed_form
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (n, n_in), labels (n,), their places in the test set
 
@@ -22,7 +21,7 @@ def compare(
     network: ReluNetwork,
     snn: SpikingNetwork,
     test_batches: Iterable[Batch],
-    dtype: torch.dtype = torch.float64,
+    simulate: Callable[[Tensor], Simulation],
 ) -> dict:
     """Return how a spiking network does beside the float64 ReLU network it came from.
 
@@ -31,8 +30,8 @@ def compare(
     network, snn : ReluNetwork, SpikingNetwork
     test_batches : iterable of (images, labels, places)
         As ``batches`` makes them.
-    dtype : torch.dtype
-        Of the spiking network's simulation; the ReLU network is always computed in float64.
+    simulate : callable
+        From images to the Simulation of ``snn``. The ReLU network is always computed in float64.
 
     Returns
     -------
@@ -46,10 +45,10 @@ def compare(
         0,
     )
     row |= {"max_abs_logit_error": 0.0, "largest_logit": 0.0}
-    audit = None
+    audits = []
     for images, labels, places in test_batches:
         relu_logits = network.logits(images.double())
-        simulation = closed_form(snn, images.to(dtype))
+        simulation = simulate(images)
         relu, snn_classes = relu_logits.argmax(1), simulation.predictions
         first = places < 1000
         row["n_test"] += len(labels)
@@ -65,7 +64,8 @@ def compare(
         error = (simulation.logits.double() - relu_logits).abs().max().item()
         row["max_abs_logit_error"] = max(row["max_abs_logit_error"], error)
         row["largest_logit"] = max(row["largest_logit"], relu_logits.abs().max().item())
-        audit = added(audit, simulation.audit)
+        audits.append(simulation.audit)
+    audit = total(audits)
     neurons = sum(layer.neurons for layer in audit)
     row["hidden_neurons"] = neurons
     row["spikes_per_hidden_neuron"] = (
@@ -73,25 +73,8 @@ def compare(
     )
     row["input_spikes_per_image"] = row["input_spikes"] / row["n_test"]
     row["t_max"], row["latency"] = snn.t_max, snn.t_read
-    row["audit"] = [audit_row(layer) for layer in audit]
+    row["audit"] = [{"layer": n, **layer.row()} for n, layer in enumerate(audit, start=1)]
     return row
-
-
-def added(total: list | None, audit: list) -> list:
-    """Return the audits of all batches so far, one a layer."""
-    return audit if total is None else [a + b for a, b in zip(total, audit, strict=True)]
-
-
-def audit_row(layer) -> dict:
-    """Return a layer's audit as plain numbers."""
-    return {
-        "window_length": layer.window_length,
-        "neurons": layer.neurons,
-        "spikes": layer.spikes,
-        "saturations": layer.saturations,
-        "dead_neurons": layer.dead_neurons,
-        "used_fraction": layer.used_fraction,
-    }
 
 
 def spike_counts(snn: SpikingNetwork, images: Tensor, simulation: Simulation) -> tuple[int, int]:

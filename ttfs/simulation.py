@@ -1,68 +1,19 @@
-"""Simulators of a spiking network: pixels in; spike times, logits and an audit out."""
+"""Simulators of a spiking network: pixels in; spike times, logits and an audit out.
 
-from dataclasses import dataclass
+``closed_form`` is the fast path, ``clock_driven`` the same on a clock, and ``event_driven`` (from
+``ttfs.events``) the independent check: it integrates membrane potentials spike by spike.
+"""
 
 import torch
 from torch import Tensor
 
+from ttfs.audit import Simulation, layer_audit
 from ttfs.coding import checked_pixels, decode, encode
 from ttfs.conversion import SpikingLayer, SpikingNetwork
 from ttfs.errors import InputError
+from ttfs.events import event_driven
 
-
-@dataclass(frozen=True)
-class LayerAudit:
-    """What physically happened in one hidden layer; audits of successive batches add up."""
-
-    window_length: float  # model time
-    images: int
-    spikes_per_neuron: Tensor  # (n_out,) int64: threshold crossings inside the window
-    saturations: int  # activations above the window: fired at t_min, and lost the rest
-    largest_activation: float  # model time; above window_length if anything saturated
-
-    @property
-    def neurons(self) -> int:
-        """Number of neurons in the layer."""
-        return self.spikes_per_neuron.numel()
-
-    @property
-    def spikes(self) -> int:
-        """Threshold crossings inside the window, over all neurons and images."""
-        return int(self.spikes_per_neuron.sum())
-
-    @property
-    def dead_neurons(self) -> int:
-        """Neurons that never fired."""
-        return int((self.spikes_per_neuron == 0).sum())
-
-    @property
-    def used_fraction(self) -> float:
-        """Part of the window between its earliest spike and its end."""
-        return min(1.0, self.largest_activation / self.window_length)
-
-    def __add__(self, other: "LayerAudit") -> "LayerAudit":
-        return LayerAudit(
-            self.window_length,
-            self.images + other.images,
-            self.spikes_per_neuron + other.spikes_per_neuron,
-            self.saturations + other.saturations,
-            max(self.largest_activation, other.largest_activation),
-        )
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What a spiking network did with a batch of images."""
-
-    spike_times: list[Tensor]  # one (n_batch, n_out) a hidden layer, absolute; inf = never crossed
-    time_left: list[Tensor]  # the activations that the spikes carry, t_max - t; 0 = never crossed
-    logits: Tensor  # (n_batch, n_classes): output potentials at t_read
-    audit: list[LayerAudit]  # one a hidden layer
-
-    @property
-    def predictions(self) -> Tensor:
-        """The class with the largest output potential, (n_batch,) int64."""
-        return self.logits.argmax(dim=1)
+__all__ = ["Simulation", "clock_driven", "closed_form", "event_driven"]
 
 
 def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Simulation:
@@ -99,23 +50,22 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
     pixels = checked_pixels(pixels)
     if time not in ("window", "absolute"):
         raise InputError(f"unknown time convention {time!r}: choose window or absolute")
-    spikes = encode(pixels)
-    x = pixels if time == "window" else decode(spikes)
+    x = pixels if time == "window" else decode(encode(pixels))
     spike_times, time_left, audit = [], [], []
     for layer in snn.hidden:
         if time == "window":
-            crossing = x @ layer.weight.to(x) + layer.bias.to(x)
-            x = crossing.clamp(min=0, max=layer.window_length)
+            activation = x @ layer.weight.to(x) + layer.bias.to(x)
+            x = activation.clamp(min=0, max=layer.window_length)
             spikes = torch.where(x > 0, layer.t_max - x, torch.inf)
         else:
             t_out = crossing_times(layer, x)
-            crossing = layer.t_max - t_out
+            activation = layer.t_max - t_out
             t_out = t_out.clamp(min=layer.t_min)
             spikes = torch.where(t_out < layer.t_max, t_out, torch.inf)
             x = decode(spikes, layer.t_max)
         spike_times.append(spikes)
         time_left.append(x)
-        audit.append(layer_audit(layer, x, crossing))
+        audit.append(layer_audit(layer, x > 0, activation))
     logits = x @ snn.output_weight.to(x) + snn.output_bias.to(x)
     return Simulation(spike_times, time_left, logits, audit)
 
@@ -130,12 +80,58 @@ def crossing_times(layer: SpikingLayer, x: Tensor) -> Tensor:
     return layer.t_min + layer.threshold.to(x) - potential_at_t_min
 
 
-def layer_audit(layer: SpikingLayer, x: Tensor, crossing: Tensor) -> LayerAudit:
-    """Return one layer's audit; ``crossing`` is the time left at the crossing, not yet limited."""
-    return LayerAudit(
-        window_length=layer.window_length,
-        images=x.shape[0],
-        spikes_per_neuron=(x > 0).sum(0),
-        saturations=int((crossing > layer.window_length).sum()),
-        largest_activation=max(0.0, crossing.max().item()),
-    )
+def clock_driven(
+    snn: SpikingNetwork, pixels: Tensor, bits: int, half_tick: bool = False
+) -> Simulation:
+    """Return the spike times and logits of neurons that live on a clock of 2^bits ticks a window.
+
+    The threshold is tested at t_min + k d, k = 0, 1, ..., with d = (t_max - t_min) / 2^bits, so a
+    neuron fires at the first tick at or after its crossing: its activation is rounded *down*::
+
+        u_i = d floor((sum_j W_ji u_j + b_i) / d)
+
+    ``half_tick`` lowers every threshold by d / 2, which rounds to the *nearest* tick instead. The
+    input lives on the same clock. A spike that the clock loses, because it would have come in the
+    window's last part tick, is counted as missing; one that ``half_tick`` adds, as spurious.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+    pixels : (n_batch, n_in) floating tensor, in [0, 1]
+    bits : int
+        At least 0.
+    half_tick : bool
+
+    Raises
+    ------
+    InputError
+        If a pixel lies outside [0, 1] or ``bits`` is negative.
+
+    """
+    pixels = checked_pixels(pixels)
+    if bits < 0:
+        raise InputError(f"bits is {bits}; a window has at least 2^0 = 1 tick")
+    shift = 0.5 if half_tick else 0.0
+    x = _on_ticks(pixels, 1.0, bits, shift)
+    spike_times, time_left, audit = [], [], []
+    for layer in snn.hidden:
+        activation = x @ layer.weight.to(x) + layer.bias.to(x)
+        x = _on_ticks(activation, layer.window_length, bits, shift)
+        spike_times.append(torch.where(x > 0, layer.t_max - x, torch.inf))
+        time_left.append(x)
+        fired, should_fire = x > 0, activation > 0
+        audit.append(
+            layer_audit(
+                layer, fired, activation,
+                spurious=fired & ~should_fire, missing=should_fire & ~fired,
+            )
+        )  # fmt: skip
+    logits = x @ snn.output_weight.to(x) + snn.output_bias.to(x)
+    return Simulation(spike_times, time_left, logits, audit)
+
+
+def _on_ticks(time_left: Tensor, window_length: float, bits: int, shift: float) -> Tensor:
+    """Return the time left at the first tick at or after each crossing, limited to the window."""
+    tick = window_length / 2**bits
+    ticks_left = torch.floor(time_left / tick + shift).clamp(min=0, max=2**bits)
+    return ticks_left * tick
