@@ -19,6 +19,7 @@ from ttfs import command_line, windows
 from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
+from ttfs.errors import InputError
 from ttfs.figures import WIDTH, depth_colour
 from ttfs.metrics import batches, percent
 from ttfs.simulation import closed_form
@@ -39,6 +40,8 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth and layer: how many spikes fall into each fortieth of the window."""
+    if min(args.depths) < 2:
+        raise InputError("--depths 1: a network of one layer has no hidden neurons that could fire")
     networks = command_line.load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     chosen = command_line.chosen_images(len(test.labels), args.samples, args.seed)

@@ -32,7 +32,7 @@ def parse(argv):
     parser.add_data()
     parser.add_depths()
     parser.add_argument("--image", type=int, metavar="I", help="test image (None: drawn by seed)")
-    parser.add_argument("--seed", type=int, default=0, help="draws the image")
+    parser.add_seed("draws the image")
     parser.add_redraw()
     return parser.parse_args(argv)
 

@@ -38,7 +38,7 @@ def parse(argv):
         "--target", type=positive_float, default=98.5,
         help="validation accuracy to stop at, per cent",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights and image order")
+    parser.add_seed("of initial weights and image order")
     parser.add_argument("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (None: torch's choice)")
     parser.add_folder("models", "where the trained networks go")

@@ -68,7 +68,11 @@ class Parser(argparse.ArgumentParser):
             "--samples", type=positive_int, metavar="N",
             help="test on N images drawn with --seed (None: all, in order)",
         )  # fmt: skip
-        self.add_argument("--seed", type=int, default=0, help="random seed")
+        self.add_seed("random seed")
+
+    def add_seed(self, what: str) -> None:
+        """Add ``--seed``; ``what`` says what it draws."""
+        self.add_argument("--seed", type=seed_number, default=0, help=what)
 
     def add_figure(self) -> None:
         """Add the options of a script that draws from a results file it may have to make."""
@@ -108,6 +112,14 @@ def positive_float(text: str) -> float:
     return number
 
 
+def seed_number(text: str) -> int:
+    """Return an integer that NumPy and torch take as a seed; for argparse."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a seed: 0 to 2^63 - 1")
+    return number
+
+
 def usable_device(text: str) -> str:
     """Return a torch device name after trying it; for argparse."""
     try:
@@ -128,8 +140,9 @@ def one_line_errors(main: Callable) -> Callable:
         except InputError as error:
             message = str(error)
         except OSError as error:
-            message = f"{error.filename or 'input or output'}: {error.strerror or error}"
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
+            place = error.filename2 or error.filename or "input or output"
+            message = f"{place}: {error.strerror or error}"
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}\n")
         raise SystemExit(2)
 
     return wrapped

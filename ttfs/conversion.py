@@ -93,7 +93,8 @@ def convert(
     Raises
     ------
     InputError
-        If the neuron is unknown, or there is not one positive finite length a hidden layer.
+        If the neuron is unknown, or there is not one positive finite length a hidden layer, long
+        enough for t_max to differ from t_min in float64.
 
     """
     if neuron not in NEURONS:
@@ -108,6 +109,8 @@ def convert(
         weight, bias = network.weights[n].double(), network.biases[n].double()
         slope_before = 1 - weight.sum(0) if neuron == "alpha" else torch.zeros_like(bias)
         t_max = t_min + float(length)
+        if t_max == t_min:
+            raise InputError(f"layer {n + 1}: the window {length:g} is lost beside t_min {t_min:g}")
         threshold = (t_max - t_min) - bias + slope_before * (t_min - t_start)
         hidden.append(SpikingLayer(weight, bias, slope_before, threshold, t_start, t_min, t_max))
         t_start, t_min = t_min, t_max

@@ -4,8 +4,12 @@ Pixels are divided by 255 (MNIST) or 16 (digits), and nothing else is ever done 
 preprocessing for training, calibration and test.
 """
 
+import hashlib
+import http.client
 import logging
+import os
 import socket
+import tempfile
 import threading
 import urllib.request
 from pathlib import Path
@@ -19,15 +23,15 @@ from torch import Tensor
 from ttfs.errors import InputError
 
 DATASETS = ("auto", "mnist", "digits")
-PATIENCE = 15.0  # seconds a download may stay without an answer
+PATIENCE = 10.0  # seconds a download may stay without an answer
 VALIDATION = {"mnist": 5000, "digits": 200}  # the last training images, to choose when to stop
 DIGITS_TEST = 300  # of scikit-learn's 1,797
 DIGITS_SPLIT_SEED = 0  # the split is the same for every run, whatever its seed
-MNIST_FILES = {  # the files torchvision reads, and their exact sizes in bytes
-    "train-images-idx3-ubyte": 47_040_016,
-    "train-labels-idx1-ubyte": 60_008,
-    "t10k-images-idx3-ubyte": 7_840_016,
-    "t10k-labels-idx1-ubyte": 10_008,
+MNIST_MD5 = {  # of the four uncompressed files
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
 log = logging.getLogger(__name__)
@@ -70,8 +74,10 @@ def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
-    if name == "digits" or mnist_on_disk(data_dir):
-        return "digits" if name == "digits" else "mnist"
+    if name == "digits":
+        return name
+    if mnist_on_disk(data_dir):
+        return "mnist"
     supply = (
         f"put the four MNIST files into {Path(data_dir) / 'MNIST' / 'raw'}, or name a folder that "
         f"has MNIST/raw/*-ubyte with --data-dir or TTFS_DATA_DIR"
@@ -95,56 +101,71 @@ def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
 
 def mnist_on_disk(data_dir: Path | str) -> bool:
     """Whether any of MNIST's files is there; whether it is whole shows when it is read."""
-    return any((Path(data_dir) / "MNIST" / "raw" / name).exists() for name in MNIST_FILES)
+    return any((Path(data_dir) / "MNIST" / "raw" / name).exists() for name in MNIST_MD5)
 
 
 def _load_mnist(data_dir: Path) -> tuple[Split, Split]:
-    """Return MNIST's 60,000 training and 10,000 test images."""
-    import torchvision  # a second to import, and only MNIST needs it
+    """Return MNIST's 60,000 training and 10,000 test images; InputError unless every byte is so."""
+    from torchvision.datasets import MNIST  # a second to import, and only MNIST needs it
 
-    for name, size in MNIST_FILES.items():
+    for name, md5 in MNIST_MD5.items():
         file = data_dir / "MNIST" / "raw" / name
-        found = file.stat().st_size if file.exists() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
-            raise InputError(f"{file} {state}; delete {file.parent} and supply MNIST again")
-    splits = []
-    for train in (True, False):
-        try:
-            data = torchvision.datasets.MNIST(data_dir, train=train, download=False)
-        except (OSError, AssertionError, KeyError, RuntimeError, ValueError) as error:
-            raise InputError(f"MNIST in {data_dir} is damaged: {error!r}") from error
-        splits.append(Split(data.data.reshape(-1, 784).float() / 255, data.targets.long()))
-    return splits[0], splits[1]
+        found = hashlib.md5(file.read_bytes()).hexdigest() if file.exists() else None
+        if found != md5:
+            fault = "is missing" if found is None else f"is not MNIST's: its MD5 is not {md5}"
+            raise InputError(f"{file} {fault}; delete {file.parent} and supply MNIST again")
+    train, test = (MNIST(data_dir, train=train) for train in (True, False))
+    return _mnist_split(train), _mnist_split(test)
+
+
+def _mnist_split(data) -> Split:
+    """Return torchvision's bytes as pixels in [0, 1]."""
+    return Split(data.data.reshape(-1, 784).float() / 255, data.targets.long())
 
 
 def _download_mnist(data_dir: Path) -> None:
-    """Download MNIST with torchvision; OSError within PATIENCE if no server answers."""
+    """Download MNIST with torchvision, whole or not at all.
+
+    Raises OSError within PATIENCE if no server answers.
+    """
     from torchvision.datasets import MNIST
 
+    _ask_a_mirror(MNIST.mirrors, MNIST.resources[3][0])
+    data_dir.mkdir(parents=True, exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".mnist-") as temporary:
+            MNIST(temporary, download=True)
+            raw = data_dir / "MNIST" / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for name in MNIST_MD5:
+                os.replace(Path(temporary) / "MNIST" / "raw" / name, raw / name)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _ask_a_mirror(mirrors: list[str], file: str) -> None:
+    """Raise OSError unless one of the mirrors answers within PATIENCE."""
     answers = []
 
     def ask() -> None:
-        for mirror in MNIST.mirrors:
+        for mirror in mirrors:
             try:
-                with urllib.request.urlopen(mirror + MNIST.resources[3][0], timeout=PATIENCE):
-                    answers.append(mirror)
+                with urllib.request.urlopen(mirror + file, timeout=PATIENCE):
+                    answers.append(None)
                     return
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 answers.append(error)
 
     # In a thread: looking up a host's name knows no time limit.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    if not answers or isinstance(answers[-1], OSError):
-        raise OSError(str(answers[-1]) if answers else f"no answer within {PATIENCE:g} s")
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        MNIST(data_dir, download=True)
-    finally:
-        socket.setdefaulttimeout(before)
+    if not answers:
+        raise OSError(f"no answer within {PATIENCE:g} s")
+    if answers[-1] is not None:
+        raise OSError(str(answers[-1])) from answers[-1]
 
 
 def _load_digits() -> tuple[Split, Split]:

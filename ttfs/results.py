@@ -41,8 +41,10 @@ def load_results(path: Path, command: str) -> dict:
         raise InputError(f"{path} not found; run `{command}` first") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); run `{command}` again") from error
-    if not isinstance(record, dict) or not record.get("rows"):
-        raise InputError(f"{path} holds no rows; run `{command}` again")
+    rows = record.get("rows") if isinstance(record, dict) else None
+    whole = isinstance(rows, list) and all(isinstance(row, dict) and row for row in rows)
+    if not rows or not whole:
+        raise InputError(f"{path} holds no rows of results; run `{command}` again")
     return record
 
 

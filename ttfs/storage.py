@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
     """Pickle the network as a dict of built-ins and float32 arrays, with what else is to be kept.
 
     The keys are ``weights``, ``biases``, ``architecture`` and those of ``record`` (``accuracy``,
-    settings, seed). Equal contents give equal bytes.
+    settings, seed).
     """
     contents = {
         "weights": [w.detach().cpu().float().contiguous().numpy() for w in network.weights],
@@ -85,16 +86,14 @@ def load_model(path: Path) -> dict:
         with path.open("rb") as file:
             contents = _Unpickler(file).load()
     except FileNotFoundError as error:
-        raise ModelFileError(
-            f"{path} not found; run `python train_mnist_pytorch.py` first"
-        ) from error
+        raise ModelFileError(f"{path} not found; run `{_training_command(path)}` first") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     # A damaged pickle can raise nearly anything (Python's documentation lists some of it).
     except Exception as error:
         raise ModelFileError(
-            f"{path} is not a model file: {error or type(error).__name__}; "
-            f"train it again with `python train_mnist_pytorch.py`"
+            f"{path} is not a model file: {str(error) or type(error).__name__}; "
+            f"train it again with `{_training_command(path)}`"
         ) from error
     if not isinstance(contents, dict) or not {"weights", "biases"} <= contents.keys():
         raise ModelFileError(f"{path} is not a model file: no dict with `weights` and `biases`")
@@ -111,41 +110,70 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
     except InputError as error:
         raise ModelFileError(f"{path}: {error}") from error
     stated = contents.get("architecture", network.architecture)
-    if not isinstance(stated, list | tuple) or list(stated) != network.architecture:
+    listed = isinstance(stated, list | tuple) and all(isinstance(n, int) for n in stated)
+    if not listed or list(stated) != network.architecture:
         raise ModelFileError(
             f"{path}: architecture is {stated}, but the weights chain as {network.architecture}"
         )
     return network
 
 
-def _numeric_dtype(*arguments) -> np.dtype:
-    """Stand in for ``numpy.dtype`` in a pickle: plain numbers only, no objects or records."""
-    if not arguments or not isinstance(arguments[0], str):
-        raise pickle.UnpicklingError("it holds an array of an unknown kind")
-    dtype = np.dtype(arguments[0])
-    if dtype.kind not in "biufc":
-        raise pickle.UnpicklingError(f"it holds an array of dtype {dtype}, not of numbers")
-    return dtype
+class _Dtype:
+    """Stand in for ``numpy.dtype`` in a pickle: real or complex numbers, in either byte order."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        self.dtype = np.dtype(code) if isinstance(code, str) else np.dtype(object)
+        if self.dtype.kind not in "biufc":
+            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, not of numbers")
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Unpickler(pickle.Unpickler):
+class _Array(np.ndarray):
+    """Stand in for ``numpy.ndarray`` in a pickle: built from its shape, dtype and bytes alone."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, dtype, is_fortran, data = state
+        super().__setstate__((version, shape, dtype.dtype, is_fortran, data))
+
+
+def _empty_array(array_type: None, shape: tuple, code: bytes) -> _Array:
+    if (shape, code) != ((0,), b"b"):  # what every array starts as, before its state is set
+        raise pickle.UnpicklingError("it holds an array that was not pickled by NumPy")
+    return np.ndarray.__new__(_Array, shape)
+
+
+def _array_from_buffer(buffer, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
+    return np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)
+
+
+# What a model file may ask for, and what it gets.
+_ALLOWED = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): None,  # named as an argument of _reconstruct; never to be called
+    ("numpy.multiarray", "_reconstruct"): _empty_array,
+    ("numpy.multiarray", "scalar"): lambda dtype, data: np.frombuffer(data, dtype.dtype)[0],
+    ("numpy.numeric", "_frombuffer"): _array_from_buffer,
+    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),  # bytes in protocol 2
+}
+
+
+# The one written in Python: the other sets aside memory for any number that a file makes up.
+class _Unpickler(pickle._Unpickler):
     """Builds containers, numbers, strings and numeric NumPy arrays; refuses everything else."""
 
-    _NUMPY = {"numpy.core.multiarray", "numpy._core.multiarray"}
-    _NUMERIC = {"numpy.core.numeric", "numpy._core.numeric"}
-
     def find_class(self, module: str, name: str):
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return _numeric_dtype
-        if module in self._NUMPY and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray, name)
-        if module in self._NUMERIC and name == "_frombuffer":
-            return np._core.numeric._frombuffer
-        if (module, name) == ("_codecs", "encode"):  # byte strings in protocol 2
-            return lambda text, encoding: text.encode("latin1")
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused as unsafe")
+        place = re.sub(r"^numpy\._?core\.", "numpy.", module)  # NumPy 2 and NumPy 1
+        if (place, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused as unsafe")
+        return _ALLOWED[place, name]
+
+
+def _training_command(path: Path) -> str:
+    """Return the command that makes a model file of this name."""
+    dataset = " --dataset digits" if path.name.startswith("digits") else ""
+    return f"python train_mnist_pytorch.py{dataset}"
 
 
 def _umask() -> int:

@@ -1,0 +1,66 @@
+"""The scripts, run in this process on scikit-learn's digits."""
+
+import contextlib
+import io
+import json
+import pickle
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import train_mnist_pytorch
+from ttfs.datasets import load_dataset
+
+matplotlib.use("Agg")
+DIGITS = ["--dataset", "digits", "--depths", "2", "3"]
+QUICK = ["--epochs", "2", "--width", "20"]
+
+
+def folders(root: Path, *names: str) -> list[str]:
+    """Return --models root/models --results root/results ... for the names given."""
+    return [part for name in names for part in (f"--{name}", str(root / name))]
+
+
+def run(script, *arguments, status: int = 0) -> str:
+    """Return what a script prints, after checking its status and that it complains of nothing."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            found = script.main([str(argument) for argument in arguments])
+    assert (found or 0, err.getvalue()) == (status, "")
+    return out.getvalue()
+
+
+def results(root: Path, name: str) -> dict:
+    """Return a results file of the digits."""
+    return json.loads((root / "results" / "digits" / f"{name}.json").read_text())
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its contents."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def train(root: Path, *arguments) -> Path:
+    """Train two small networks into root/models, and return root."""
+    run(train_mnist_pytorch, *DIGITS, *QUICK, *folders(root, "models", "results"), *arguments)
+    return root
+
+
+def layers(root: Path, depth: int, split: str) -> list[np.ndarray]:
+    """Return pixels, activations of each hidden layer and logits of the ReLU network, float64.
+
+    It shares no code with the scripts: plain pickle and NumPy.
+    """
+    file = pickle.loads((root / "models" / f"digits_{depth}_layer.pkl").read_bytes())
+    images = load_dataset("digits")[0 if split == "training" else 2].images
+    values = [images.numpy().astype(np.float64)]
+    for weight, bias in zip(file["weights"], file["biases"], strict=True):
+        values.append(np.maximum(values[-1], 0) @ weight.astype(np.float64) + bias)
+    return [values[0], *[np.maximum(value, 0) for value in values[1:-1]], values[-1]]
+
+
+def labels() -> np.ndarray:
+    """Return the labels of the test images."""
+    return load_dataset("digits")[2].labels.numpy()

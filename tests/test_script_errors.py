@@ -1,0 +1,207 @@
+import json
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from oracles import random_network
+from pipeline import files_below, folders
+from torchvision.datasets import MNIST
+
+import convert_all_models
+import create_plot
+import numerical_exactness_test
+import spike_distribution_plot
+import time_axis_schematic
+import train_mnist_pytorch
+from ttfs.storage import save_network
+
+TRAIN, CONVERT, EXACTNESS = train_mnist_pytorch, convert_all_models, numerical_exactness_test
+PLOT, SPIKES, AXIS = create_plot, spike_distribution_plot, time_axis_schematic
+FOLDERS = {
+    TRAIN: ["models", "results"], CONVERT: ["models", "results"],
+    EXACTNESS: ["models", "results"], PLOT: ["results", "figures"],
+    SPIKES: ["models", "results", "figures"], AXIS: ["models", "results", "figures"],
+}  # fmt: skip
+READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
+ROW = {"depth": 2, "n_test": 10, "relu_correct": 9, "snn_correct": 9, "agreements": 10}
+
+
+def name_of(value):
+    return getattr(value, "__name__", None)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A folder of untrained networks of one, two and three layers, and results to draw."""
+    for depth in (1, 2, 3):
+        network = random_network([784, *[8] * (depth - 1), 10])
+        save_network(tmp_path / "models" / f"digits_{depth}_layer.pkl", network)
+    path = tmp_path / "results" / "digits" / "conversion.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"dataset": "digits", "rows": [ROW]}))
+    return tmp_path
+
+
+def common(script, root: Path) -> list[str]:
+    """Return the arguments with which the script succeeds, but for the fault under test."""
+    depths = [] if script is PLOT else ["--depths", "2"]
+    return ["--dataset", "digits", *depths, *folders(root, *FOLDERS[script])]
+
+
+def assert_refused(capsys, root: Path, script, arguments, words: str) -> None:
+    """Check for status 2, one line on standard error that has the words, and no file written."""
+    before = files_below(root)
+    with pytest.raises(SystemExit) as stop:
+        script.main([*common(script, root), *map(str, arguments)])
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1 and complaint.endswith("\n"), complaint
+    assert words in complaint and "error: " in complaint and "Traceback" not in complaint
+    assert files_below(root) == before
+
+
+BAD_OPTIONS = [
+    *((script, "--dataset cifar", "'cifar'") for script in FOLDERS),
+    *((script, "--nonsense", "--nonsense") for script in FOLDERS),
+    *((script, "--depths 0", "--depths: 0") for script in [TRAIN, *READ_MODELS]),
+    *((script, "--samples 0", "--samples: 0") for script in [CONVERT, EXACTNESS, SPIKES]),
+    *((script, "--formats gif", "'gif'") for script in [PLOT, SPIKES, AXIS]),
+    (TRAIN, "--device nonsense", "'nonsense' is unusable; try cpu"),
+    (TRAIN, "--epochs 0", "--epochs: 0"),
+    (TRAIN, "--width -5", "--width: -5"),
+    (TRAIN, "--batch-size 0", "--batch-size: 0"),
+    (TRAIN, "--learning-rate nan", "--learning-rate: nan"),
+    (TRAIN, "--target -1", "--target: -1"),
+    (TRAIN, f"--seed {10**30}", "seed"),
+    (CONVERT, "--windows fixed --t-max 0", "--t-max: 0"),
+    (CONVERT, "--windows fixed --t-max -1", "--t-max: -1"),
+    (CONVERT, "--windows fixed --t-max nan", "--t-max: nan"),
+    (CONVERT, "--windows fixed --t-max inf", "--t-max: inf"),
+    (CONVERT, "--windows fixed --t-max long", "--t-max"),
+    (CONVERT, "--windows fixed --t-max 1e-30", "1e-30"),
+    (CONVERT, "--windows quantile --quantile 0", "quantile is 0"),
+    (CONVERT, "--windows quantile --quantile 1.5", "quantile is 1.5"),
+    (CONVERT, "--windows quantile --quantile nan", "quantile is nan"),
+    (CONVERT, "--margin -1", "margin is -1"),
+    (CONVERT, "--margin nan", "margin is nan"),
+    (CONVERT, "--neuron LIF", "'LIF'"),
+    (CONVERT, "--dtype int8", "'int8'"),
+    (CONVERT, "--engine clock-driven --bits -1", "bits is -1"),
+    (CONVERT, "--no-guard", "--no-guard needs"),
+    (CONVERT, f"--samples 5 --seed {10**30}", "seed"),
+    (EXACTNESS, "--dtypes float8", "'float8'"),
+    (SPIKES, "--depths 1", "hidden"),
+    (AXIS, "--image 300", "--image 300: the test images are 0 to 299"),
+    (AXIS, "--image -1", "--image -1: the test images are 0 to 299"),
+    (AXIS, "--seed -1", "seed"),
+]
+
+
+@pytest.mark.parametrize(("script", "options", "words"), BAD_OPTIONS, ids=name_of)
+def test_bad_option_takes_one_line_and_writes_nothing(capsys, root, script, options, words):
+    assert_refused(capsys, root, script, options.split(), words)
+
+
+@pytest.mark.parametrize("script", READ_MODELS, ids=name_of)
+def test_missing_model_names_its_file_and_the_command_that_makes_it(capsys, root, script):
+    (root / "models" / "digits_2_layer.pkl").unlink()
+    words = "digits_2_layer.pkl not found; run `python train_mnist_pytorch.py"
+    assert_refused(capsys, root, script, [], words)
+
+
+def test_command_named_for_a_missing_model_of_the_digits_makes_one_of_the_digits(capsys, root):
+    (root / "models" / "digits_2_layer.pkl").unlink()
+    assert_refused(capsys, root, CONVERT, [], "--dataset digits")  # auto may find MNIST
+
+
+DAMAGES = {
+    "cut off": lambda good: good[:1000],
+    "empty": lambda good: b"",
+    "text": lambda good: b"<html>\nNot found\n</html>\n",
+    "persistent id": lambda good: b"\x80\x04P1\n.",
+    "unsafe name of two lines": lambda good: b"\x80\x04\x8c\x03os\n\x8c\x07system\n\x93.",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_model_is_refused_by_name(capsys, root, damage):
+    path = root / "models" / "digits_2_layer.pkl"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert_refused(capsys, root, CONVERT, [], "digits_2_layer.pkl is not a model file")
+
+
+@pytest.mark.parametrize("script", READ_MODELS, ids=name_of)
+def test_model_of_another_depth_than_its_name_says_is_refused(capsys, root, script):
+    models = root / "models"
+    (models / "digits_3_layer.pkl").rename(models / "digits_2_layer.pkl")
+    assert_refused(capsys, root, script, [], "digits_2_layer.pkl: 3 weight layers, not 2")
+
+
+@pytest.mark.parametrize("sizes", [[784, 8, 7], [64, 8, 10]])
+def test_model_that_does_not_fit_the_images_is_refused(capsys, root, sizes):
+    save_network(root / "models" / "digits_2_layer.pkl", random_network(sizes))
+    assert_refused(capsys, root, CONVERT, [], f"{sizes[0]} inputs and {sizes[-1]} outputs")
+
+
+OUTPUTS = [(TRAIN, "models"), (PLOT, "figures"), (SPIKES, "figures"), (AXIS, "figures")]
+OUTPUTS += [(script, "results") for script in FOLDERS if script is not PLOT]
+
+
+@pytest.mark.parametrize(("script", "folder"), OUTPUTS, ids=name_of)
+def test_output_folder_below_a_file_is_refused_before_any_work(
+    capsys, root, monkeypatch, script, folder
+):
+    def work(*args, **kwargs):
+        raise AssertionError("images are read before the folder is tried")
+
+    monkeypatch.setattr(script, "load_dataset", work, raising=False)
+    (root / "a file").write_text("in the way")
+    below = root / "a file" / "below"
+    assert_refused(capsys, root, script, [f"--{folder}", below], f"cannot write to {below}")
+
+
+@pytest.mark.parametrize(
+    ("script", "file"), [(CONVERT, "results/digits/conversion.json"),
+                         (PLOT, "figures/digits/depth_comparison.png")], ids=name_of,
+)  # fmt: skip
+def test_folder_in_place_of_an_output_file_is_refused(capsys, root, script, file):
+    (root / file).unlink(missing_ok=True)
+    (root / file).mkdir(parents=True)
+    assert_refused(capsys, root, script, ["--dataset", "digits"], Path(file).name)
+
+
+RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_axis_schematic"}
+
+
+@pytest.mark.parametrize("script", RESULTS, ids=name_of)
+@pytest.mark.parametrize("text", [None, "{", "[1]", '{"rows": []}', '{"rows": [{}]}'])
+def test_missing_or_damaged_results_name_the_command_that_makes_them(capsys, root, script, text):
+    path = root / "results" / "digits" / f"{RESULTS[script]}.json"
+    path.unlink(missing_ok=True)
+    if text:
+        path.write_text(text)
+    command = "convert_all_models.py" if script is PLOT else f"{script.__name__}.py"
+    redraw = [] if script is PLOT else ["--redraw"]
+    assert_refused(capsys, root, script, redraw, f"run `python {command}")
+
+
+@pytest.mark.parametrize("script", [TRAIN, *READ_MODELS], ids=name_of)
+def test_mnist_that_cannot_be_had_takes_one_line_that_says_how_to_supply_it(
+    capsys, root, monkeypatch, script
+):
+    def unreachable(*args, **kwargs):
+        raise URLError("network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    options = ["--dataset", "mnist", "--data-dir", root / "data"]
+    assert_refused(capsys, root, script, options, "MNIST/raw")
+
+
+def test_mnist_whose_download_fails_on_every_mirror_takes_one_line(capsys, root, monkeypatch):
+    def fail(self):
+        raise RuntimeError("Error downloading train-images:\nTried a, got:\nreset\nTried b, got:\n")
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: open(__file__, "rb"))
+    monkeypatch.setattr(MNIST, "download", fail)
+    assert_refused(capsys, root, TRAIN, ["--dataset", "mnist", "--data-dir", root], "downloading")
