@@ -13,11 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from ttfs import command_line  # noqa: E402
-from ttfs.errors import InputError  # noqa: E402
-from ttfs.metrics import percent, percent_interval  # noqa: E402
-from ttfs.results import load_results  # noqa: E402
-from ttfs.storage import written_atomically  # noqa: E402
+from ttfs import command_line
+from ttfs.errors import InputError
+from ttfs.metrics import percent, percent_interval
+from ttfs.results import load_results
+from ttfs.storage import written_atomically
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -63,17 +63,18 @@ def training(results: dict) -> str:
 
 
 def exactness(results: dict) -> str:
-    """Return the table of logit errors by depth, precision and time convention."""
-    rows = [
-        [
-            f"{row['depth']}", row["dtype"], row["time"], f"{row['largest_error']:.1e}",
-            f"{row['relative_error']:.1e}", f"{row['error_ulp']:.1f}",
-            f"{row['agreements']:,} of {row['n_test']:,}",
-        ] for row in results["rows"] if row["output"]
-    ]  # fmt: skip
-    header = ["depth", "precision", "time", "largest logit error", "of the largest logit",
-              "in ulps", "same label"]  # fmt: skip
-    return markdown(header, rows)
+    """Return the table of logit errors and equal labels, by depth, precision and engine."""
+    columns = [(dtype, engine) for dtype in ("float64", "float32") for engine in ("window", "events")]
+    columns += [(dtype, "window") for dtype in ("float16", "bfloat16")]
+    cells = {
+        (row["depth"], row["dtype"], row["engine"]):
+        f"{row['relative_error']:.0e}, {row['agreements']:,}"
+        for row in results["rows"] if row["output"]
+    }  # fmt: skip
+    depths = sorted({depth for depth, _, _ in cells})
+    rows = [[f"{d}", *[cells.get((d, *column), "-") for column in columns]] for d in depths]
+    names = {"window": "closed form", "events": "spike by spike"}
+    return markdown(["depth", *[f"{dtype}, {names[e]}" for dtype, e in columns]], rows)
 
 
 TABLES = {"training": training, "conversion": conversion, "exactness": exactness}

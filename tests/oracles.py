@@ -46,23 +46,29 @@ def stepped_layer(t_in, layer, dt):
     return t_out
 
 
-def rational_layer(t_in, weight, bias, t_start, t_min, t_max, alpha):
+def rational_layer(t_in, weight, bias, t_start, t_min, t_max, alpha, guard=True):
     """Return one layer's spike times (None: silent) in exact arithmetic, spike by spike.
 
-    Walks through the inputs in order of time, and finds the crossing of the last segment. All
-    arguments are Fractions; ``t_in`` holds None for silent inputs.
+    Walks through the inputs in order of time, and finds the first crossing: of any segment without
+    the guard, of the last one, from t_min on, with it. All arguments are Fractions; ``t_in`` holds
+    None for silent inputs.
     """
     t_out = []
     for i in range(len(bias)):
         column = [row[i] for row in weight]
-        slope = Fraction(1) - sum(column) if alpha else Fraction(0)
-        before = slope
-        now, potential = t_start, Fraction(0)
-        for t, j in sorted((t, j) for j, t in enumerate(t_in) if t is not None):
-            potential += slope * (t - now)
-            now, slope = t, slope + column[j]
-        potential += slope * (t_min - now)
+        before = Fraction(1) - sum(column) if alpha else Fraction(0)
         threshold = t_max - t_min - bias[i] + before * (t_min - t_start)
+        now, potential, slope, early = t_start, Fraction(0), before, None
+        events = sorted((t, j) for j, t in enumerate(t_in) if t is not None)
+        for t, j in [*events, (t_min, None)]:
+            end = potential + slope * (t - now)
+            if early is None and max(potential, end) >= threshold and t > now:
+                below = potential < threshold
+                early = now + (threshold - potential) / slope if below else now
+            now, potential = t, end
+            slope += column[j] if j is not None else 0
         crossing = max(t_min, t_min + threshold - potential)
+        if not guard and early is not None and early < t_min:
+            crossing = early
         t_out.append(crossing if crossing < t_max else None)
     return t_out

@@ -6,22 +6,26 @@ import torch
 from oracles import random_network, random_pixels
 
 from ttfs.conversion import convert
-from ttfs.exactness import layer_errors, ulp
-from ttfs.simulation import closed_form
+from ttfs.exactness import ENGINES, layer_errors, ulp
+from ttfs.simulation import closed_form, event_driven
 from ttfs.windows import calibrated
 
 WAYS = [
-    (neuron, dtype, time)
+    (neuron, dtype, engine)
     for neuron in ("B1", "alpha")
     for dtype in (torch.float64, torch.float32)
-    for time in ("window", "absolute")
+    for engine in ENGINES
 ]
 
 
-def measured(neuron, dtype, time, break_it=lambda snn: snn):
+def measured(neuron, dtype, engine, break_it=lambda snn: snn):
     network, pixels = random_network([30, 40, 40, 40, 5]), random_pixels(100, 30)
     snn = break_it(convert(network, calibrated(network, pixels), neuron))
-    return layer_errors(network, snn, pixels, closed_form(snn, pixels.to(dtype), time), time)
+    if engine == "events":
+        simulation = event_driven(snn, pixels.to(dtype))
+    else:
+        simulation = closed_form(snn, pixels.to(dtype), engine)
+    return layer_errors(network, snn, pixels, simulation, engine)
 
 
 @pytest.mark.parametrize("value", [1.0, 1.5, 15.0, 16.0, 446.7, 1e-30])
@@ -34,18 +38,18 @@ def test_ulp_of_bfloat16_knows_its_eight_bits():
     assert ulp(1.0, torch.bfloat16) == 2**-7
 
 
-@pytest.mark.parametrize(("neuron", "dtype", "time"), WAYS)
-def test_every_error_lies_under_its_bound(neuron, dtype, time):
-    layers = measured(neuron, dtype, time)
+@pytest.mark.parametrize(("neuron", "dtype", "engine"), WAYS)
+def test_every_error_lies_under_its_bound(neuron, dtype, engine):
+    layers = measured(neuron, dtype, engine)
     assert len(layers) == 4
     for layer in layers:
         assert (layer.error <= layer.bound).all()
         assert (layer.local_error <= layer.local_bound).all()
 
 
-@pytest.mark.parametrize(("neuron", "dtype", "time"), WAYS)
-def test_bounds_are_not_so_wide_that_nothing_could_break_them(neuron, dtype, time):
-    for layer in measured(neuron, dtype, time):
+@pytest.mark.parametrize(("neuron", "dtype", "engine"), WAYS)
+def test_bounds_are_not_so_wide_that_nothing_could_break_them(neuron, dtype, engine):
+    for layer in measured(neuron, dtype, engine):
         assert layer.local_bound.max() < 2000 * torch.finfo(dtype).eps * layer.largest_activation
 
 
@@ -64,10 +68,10 @@ def with_a_short_window(snn):
     )
 
 
-@pytest.mark.parametrize(("neuron", "dtype", "time"), WAYS)
+@pytest.mark.parametrize(("neuron", "dtype", "engine"), WAYS)
 @pytest.mark.parametrize("fault", [without_one_bias, with_a_short_window])
-def test_a_fault_in_one_layer_breaks_that_layers_bound_alone(neuron, dtype, time, fault):
-    layers = measured(neuron, dtype, time, fault)
+def test_a_fault_in_one_layer_breaks_that_layers_bound_alone(neuron, dtype, engine, fault):
+    layers = measured(neuron, dtype, engine, fault)
     broken = [bool((layer.local_error > layer.local_bound).any()) for layer in layers]
     assert broken == [False, True, False, False]
     assert bool((layers[1].error > layers[1].bound).any())

@@ -1,3 +1,4 @@
+import itertools
 import re
 from pathlib import Path
 
@@ -28,27 +29,33 @@ def test_tables_are_those_of_the_committed_results():
     assert write_readme_tables.with_tables(README, ROOT / "results") == README
 
 
+def results(name: str) -> list[dict]:
+    return load_results(ROOT / "results" / f"{name}.json", "")["rows"]
+
+
 def test_the_claim_of_the_first_sentence_is_in_the_results():
-    rows = load_results(ROOT / "results" / "conversion.json", "")["rows"]
+    rows = results("conversion")
     assert [row["depth"] for row in rows] == [2, 4, 6, 8]
     assert all(row["agreements"] == row["n_test"] == 10_000 for row in rows)
-    outputs = [
-        row
-        for row in load_results(ROOT / "results" / "exactness.json", "")["rows"]
-        if row["output"]
-    ]
-    assert {(row["depth"], row["dtype"]) for row in outputs} == {
-        (depth, dtype) for depth in (2, 4, 6, 8) for dtype in ("float64", "float32")
-    }
-    assert all(row["agreements"] == row["n_test"] == 10_000 for row in outputs)
-    assert not numerical_exactness_test.verdict(
-        load_results(ROOT / "results" / "exactness.json", "")["rows"]
+
+
+def test_the_exactness_certificate_covers_every_depth_precision_and_engine():
+    rows = results("exactness")
+    certified = {
+        (row["depth"], row["dtype"], row["engine"])
+        for row in rows if row["output"] and row["n_test"] == 10_000
+    }  # fmt: skip
+    dtypes, engines = (
+        ("float64", "float32", "float16", "bfloat16"),
+        ("window", "absolute", "events"),
     )
+    trained = set(itertools.product((2, 4, 6, 8), dtypes, engines))
+    assert certified == trained | {(64, "float64", "window"), (64, "float32", "window")}
+    assert not numerical_exactness_test.verdict(rows)
 
 
 def test_each_network_reaches_98_per_cent():
-    rows = load_results(ROOT / "results" / "training.json", "")["rows"]
-    assert all(row["test_correct"] >= 9800 for row in rows)
+    assert all(row["test_correct"] >= 9800 for row in results("training"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

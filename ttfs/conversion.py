@@ -110,7 +110,10 @@ def convert(
         slope_before = 1 - weight.sum(0) if neuron == "alpha" else torch.zeros_like(bias)
         t_max = t_min + float(length)
         if t_max == t_min:
-            raise InputError(f"layer {n + 1}: the window {length:g} is lost beside t_min {t_min:g}")
+            raise InputError(
+                f"layer {n + 1}: a window of {length:g} is lost beside t_min = {t_min:g}; rescale "
+                f"the network with ttfs.windows.normalise_layers first"
+            )
         threshold = (t_max - t_min) - bias + slope_before * (t_min - t_start)
         hidden.append(SpikingLayer(weight, bias, slope_before, threshold, t_start, t_min, t_max))
         t_start, t_min = t_min, t_max

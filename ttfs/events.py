@@ -29,10 +29,11 @@ def event_driven(
     Between two events a potential is a straight line. An input spike j changes the slope of every
     neuron i by W_ji; at t_start the slope is ``slope_before_i``; at t_min the alpha neuron's silent
     inputs are made to fire, and B1's slope becomes 1. A neuron fires when its line first meets the
-    threshold: from t_min on with the guard, at any time without (alpha only). It fires once.
+    threshold: from t_min on with the guard, from t_start on without (alpha only). It fires once.
 
     A premature spike (t < t_min) drives the next layer from the moment it comes, so it carries
-    t_max - t, more than the window.
+    t_max - t, more than the window. A neuron whose threshold lies below the resting potential, 0,
+    meets it at t_start.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def _integrate_layer(
     offset = (threshold - potential) / slope  # of the crossing, from t_min
     should_fire = offset < layer.window_length
     clock = torch.where(should_fire, offset.clamp(min=0), torch.inf)
-    early = torch.isfinite(first)
+    early = first < until
     counts = {"held_back": early & (offset > 0)}
     if not guard:
         clock = torch.where(early, first - until, clock)
@@ -167,9 +168,10 @@ def _advance(potential, slope, now, duration, threshold, first) -> None:
     before = potential.clone()
     potential.addcmul_(slope, duration)
     met = (potential >= threshold) & torch.isinf(first)
+    met &= now[:, None] + duration >= 0  # no threshold before t_start
     if met.any():
         offset = torch.where(before >= threshold, 0, (threshold - before) / slope)
-        crossing = now[:, None] + torch.minimum(offset, duration)
+        crossing = (now[:, None] + torch.minimum(offset, duration)).clamp(min=0)
         first[met] = crossing[met]
 
 

@@ -2,24 +2,36 @@
 
 The bound, in units of the unit roundoff u = eps / 2 of the simulation's dtype
 -----------------------------------------------------------------------------
-A scalar product of n terms plus a bias, of weights that were rounded to the dtype, errs by at most
-gamma_k (|x| @ |W| + |b|), with k = n + 3 and gamma_k = k u / (1 - k u), in whatever order the terms
-are summed [3]. That is all that happens to a layer in window-relative time.
+k rounded operations on each term of a sum change it by at most gamma_k = k u / (1 - k u) times the
+sum of the terms' magnitudes, in whatever order they are added [3]. With n inputs of which m fired,
+|x| @ |W| + |b| for those magnitudes, and L = t_max - t_min:
 
-In absolute time the threshold crossing itself is rounded. Counting one u for each rounded quantity
-in t_min + theta - (slope_before (t_min - t_start) + x @ W), for the threshold's own computation,
-for t_max, and for the decoding t_max - t, adds at most::
+"window" time
+    a product and a bias, of weights rounded to the dtype: k = n + 3. (In 16 bits, products are
+    summed in float32: gamma_4 of 16 bits + gamma_{n+3} of float32.)
+"absolute" time
+    the same, and the crossing t_min + theta - (slope_before (t_min - t_start) + x @ W). One u
+    for each rounded quantity in it, in the threshold, in t_max and in the decoding t_max - t::
 
-    u (2 t_min + 2 t_max + 2 (t_max - t_min) + 4 |theta| + 6 |slope_before| (t_min - t_start))
+        u (2 t_min + 2 t_max + 2 L + 4 |theta| + 6 |slope_before| (t_min - t_start))
+
+"events"
+    every term is added to a slope (at most m times rounded after), multiplied by a duration and
+    added to a potential (again m): k = 2 m + 8. The spike that carries x_j is itself rounded, twice
+    u times the input's window. The crossing adds u (2 |theta| + 4 L). The alpha neuron's slope in
+    its window is a sum, 1 to within d = gamma_{n+3} (|alpha| + sum |W|). It acts for at most L and
+    divides the crossing: (L d + the crossing's rounding) / (1 - d).
 
 This is each layer's *local* bound: its error if its inputs were exact. The ReLU and the window's
 ends never enlarge a difference, so the *accumulated* bound e follows layer by layer::
 
     e_n = e_{n-1} @ |W| + local bound,   and 0 for a neuron that is silent with a margin over e_n
 
-Both hold for every neuron and image, and neither knows the errors that were found. The reference is
-the float64 ReLU network, whose own rounding obeys the same recursion and is added. Underflow is
-neglected: it is below 1e-38 in float32.
+Both hold for every neuron and image, and neither knows the errors that were found. Where k u >= 1
+(long sums in 16 bits) there is no such bound: it is infinite. The reference is the float64 ReLU
+network, whose own rounding obeys the same recursion and is added. Underflow adds at most half the
+smallest subnormal number to each weight, bias and product, and sums do not underflow: with it,
+n + 2 + sum |x| of them.
 """
 
 from dataclasses import dataclass
@@ -30,6 +42,8 @@ from torch import Tensor
 from ttfs.audit import Simulation
 from ttfs.conversion import SpikingNetwork
 from ttfs.network import ReluNetwork
+
+ENGINES = ("window", "absolute", "events")
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ def ulp(value: float, dtype: torch.dtype) -> float:
 
 
 def layer_errors(
-    network: ReluNetwork, snn: SpikingNetwork, pixels: Tensor, simulation: Simulation, time: str
+    network: ReluNetwork, snn: SpikingNetwork, pixels: Tensor, simulation: Simulation, engine: str
 ) -> list[LayerError]:
     """Return the errors and bounds of every hidden layer's activations and of the logits.
 
@@ -61,60 +75,94 @@ def layer_errors(
         In its original precision, before any rounding to the simulation's dtype.
     simulation : Simulation
         Of the same pixels, in any dtype.
-    time : "window" or "absolute"
-        The convention it was computed in.
+    engine : "window", "absolute" or "events"
+        The closed form in either time convention, or the event-driven simulator.
 
     """
     dtype = simulation.logits.dtype
     activations, logits = network.forward(pixels.double())
     inputs = pixels.to(dtype)
-    if time == "absolute":
+    if engine != "window":
         inputs = 1 - (1 - inputs)  # as encoded and decoded
-    x = inputs.double()
-    bound = (x - pixels.double()).abs()
-    reference_x, reference_bound = pixels.double(), torch.zeros_like(x)
+    x, reference_x = inputs.double(), pixels.double()
+    bound, reference_bound = (x - reference_x).abs(), torch.zeros_like(x)
     errors = []
     for n, reference in enumerate([*activations, logits]):
         output = n == len(activations)
         simulated = (simulation.logits if output else simulation.time_left[n]).double()
         weight, bias = network.weights[n].double(), network.biases[n].double()
         local = x @ weight + bias
-        local_bound = _rounding(x, weight, bias, dtype) + _rounding(x, weight, bias, torch.float64)
-        if time == "absolute" and not output:
-            local_bound += _crossing_rounding(snn.hidden[n], dtype)
-        bound = bound @ weight.abs() + local_bound
-        reference_bound = reference_bound @ weight.abs()
-        reference_bound += _rounding(reference_x, weight, bias, torch.float64)
-        total = bound + reference_bound
+        local_bound = _local_bound(snn, n, x, weight, bias, dtype, engine)
+        reference_rounding = _sum_rounding(reference_x, weight, bias, torch.float64)
+        local_bound = local_bound + _sum_rounding(x, weight, bias, torch.float64)
+        bound = (bound @ weight.abs() + local_bound).nan_to_num(nan=torch.inf)  # of 0 x infinity
+        reference_bound = reference_bound @ weight.abs() + reference_rounding
         if not output:
-            silent = local + total < 0  # in the simulation and in the reference alike
+            silent = local + bound + reference_bound < 0  # in the simulation and the reference
             bound = bound.masked_fill(silent, 0)
             reference_bound = reference_bound.masked_fill(silent, 0)
-            total, local = bound + reference_bound, local.relu()
+            local = local.relu()
         errors.append(
             LayerError(
-                (simulated - reference).abs(), total, (simulated - local).abs(), local_bound,
-                reference.abs().max().item(),
+                (simulated - reference).abs(), bound + reference_bound,
+                (simulated - local).abs(), local_bound, reference.abs().max().item(),
             )
         )  # fmt: skip
         x, reference_x = simulated, reference
     return errors
 
 
-def _gamma(k: int, dtype: torch.dtype) -> float:
-    """Return gamma_k = k u / (1 - k u)."""
-    ku = k * torch.finfo(dtype).eps / 2
-    return ku / (1 - ku)
+def _gamma(k: float | Tensor, dtype: torch.dtype) -> Tensor:
+    """Return gamma_k = k u / (1 - k u), infinite where k u >= 1."""
+    ku = torch.as_tensor(k, dtype=torch.float64) * torch.finfo(dtype).eps / 2
+    return torch.where(ku < 1, ku / (1 - ku), torch.inf)
 
 
-def _rounding(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+def _sum_rounding(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the bound on the rounding error of x @ weight + bias, (n_batch, n_out)."""
-    return _gamma(len(weight) + 3, dtype) * (x.abs() @ weight.abs() + bias.abs())
+    gamma = _gamma(len(weight) + 3, dtype)
+    if torch.finfo(dtype).bits == 16:
+        gamma = _gamma(4, dtype) + _gamma(len(weight) + 3, torch.float32)
+    return gamma * (x.abs() @ weight.abs() + bias.abs()) + _underflow(x, dtype)
 
 
-def _crossing_rounding(layer, dtype: torch.dtype) -> Tensor:
-    """Return the bound on the rounding error that absolute time adds to a crossing, (n_out,)."""
+def _underflow(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the bound on what underflow adds to a sum over the inputs x, (n_batch, 1)."""
+    smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    return smallest * (x.shape[1] + 2 + x.abs().sum(1, keepdim=True))
+
+
+def _local_bound(snn: SpikingNetwork, n: int, x: Tensor, weight, bias, dtype, engine) -> Tensor:
+    """Return the local bound of weight layer n (from 0), (n_batch, n_out)."""
+    layer = snn.hidden[n] if n < len(snn.hidden) else None
     u = torch.finfo(dtype).eps / 2
-    times = 2 * layer.t_min + 2 * layer.t_max + 2 * layer.window_length
-    slope = layer.slope_before.abs() * (layer.t_min - layer.t_start)
-    return 1.01 * u * (times + 4 * layer.threshold.abs() + 6 * slope)  # 1.01: terms in u squared
+    if engine == "events":
+        return _events_rounding(snn, layer, x, weight, bias, dtype)
+    rounding = _sum_rounding(x, weight, bias, dtype)
+    if engine == "absolute" and layer is not None:
+        times = 2 * layer.t_min + 2 * layer.t_max + 2 * layer.window_length
+        slope = layer.slope_before.abs() * (layer.t_min - layer.t_start)
+        rounding += 1.01 * u * (times + 4 * layer.threshold.abs() + 6 * slope)  # 1.01: terms in u^2
+    return rounding
+
+
+def _events_rounding(snn: SpikingNetwork, layer, x: Tensor, weight, bias, dtype) -> Tensor:
+    """Return the local bound of the event-driven simulator, (n_batch, n_out)."""
+    u = torch.finfo(dtype).eps / 2
+    magnitudes = x.abs() @ weight.abs() + bias.abs()
+    fired = (x > 0).double()
+    if layer is None:
+        input_window = snn.hidden[-1].window_length if snn.hidden else 1.0
+        crossing = torch.zeros(())
+    else:
+        input_window = layer.t_min - layer.t_start
+        magnitudes = magnitudes + layer.slope_before.abs() * input_window
+        crossing = u * (2 * layer.threshold.abs() + 4 * layer.window_length)
+        if snn.neuron == "alpha":
+            slope = layer.slope_before.abs() + weight.abs().sum(0)
+            slope = _gamma(len(weight) + 3, dtype) * slope  # the error of a slope of 1
+            crossing = (crossing + layer.window_length * slope) / (1 - slope)
+            crossing = torch.where(slope < 1, crossing, torch.inf)
+    gamma = _gamma(2 * fired.sum(1, keepdim=True) + 8, dtype)
+    spikes = 2 * u * input_window * (fired @ weight.abs())
+    return gamma * magnitudes + 1.01 * (spikes + crossing) + _underflow(x, dtype)

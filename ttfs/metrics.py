@@ -40,7 +40,8 @@ def compare(
 
     """
     row = dict.fromkeys(
-        ("n_test", "relu_correct", "snn_correct", "agreements", "n_first_1000")
+        ("n_test", "relu_correct", "snn_correct", "agreements", "relu_alone_correct")
+        + ("snn_alone_correct", "n_first_1000")
         + ("relu_correct_first_1000", "snn_correct_first_1000", "hidden_spikes", "input_spikes"),
         0,
     )
@@ -50,11 +51,9 @@ def compare(
         relu_logits = network.logits(images.double())
         simulation = simulate(images)
         relu, snn_classes = relu_logits.argmax(1), simulation.predictions
+        for key, count in paired(relu, snn_classes, labels).items():
+            row[key] += count
         first = places < 1000
-        row["n_test"] += len(labels)
-        row["relu_correct"] += int((relu == labels).sum())
-        row["snn_correct"] += int((snn_classes == labels).sum())
-        row["agreements"] += int((relu == snn_classes).sum())
         row["n_first_1000"] += int(first.sum())
         row["relu_correct_first_1000"] += int((relu == labels)[first].sum())
         row["snn_correct_first_1000"] += int((snn_classes == labels)[first].sum())
@@ -75,6 +74,31 @@ def compare(
     row["t_max"], row["latency"] = snn.t_max, snn.t_read
     row["audit"] = [{"layer": n, **layer.row()} for n, layer in enumerate(audit, start=1)]
     return row
+
+
+def paired(reference: Tensor, other: Tensor, labels: Tensor) -> dict[str, int]:
+    """Return how two classifiers did on the same images: right, agreeing, and right alone.
+
+    ``reference`` and ``other`` are (n,) predicted classes, ``labels`` the true ones.
+    """
+    right, other_right = reference == labels, other == labels
+    return {
+        "n_test": len(labels),
+        "relu_correct": int(right.sum()),
+        "snn_correct": int(other_right.sum()),
+        "agreements": int((reference == other).sum()),
+        "relu_alone_correct": int((right & ~other_right).sum()),
+        "snn_alone_correct": int((other_right & ~right).sum()),
+    }
+
+
+def mcnemar_p(relu_alone_correct: int, snn_alone_correct: int) -> float:
+    """Return McNemar's exact two-sided p: do two classifiers of the same images differ?
+
+    Of the images that just one of them gets right, each is as likely to be either's if they do not.
+    """
+    discordant = relu_alone_correct + snn_alone_correct
+    return binomtest(relu_alone_correct, discordant).pvalue if discordant else 1.0
 
 
 def spike_counts(snn: SpikingNetwork, images: Tensor, simulation: Simulation) -> tuple[int, int]:

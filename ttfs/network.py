@@ -72,10 +72,21 @@ class ReluNetwork:
         return self.forward(x)[1]
 
 
+def random_network(sizes: Sequence[int], seed: int) -> ReluNetwork:
+    """Return an untrained network: He-normal float32 weights, standard deviation sqrt(2 / n_in)."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    weights = [torch.randn(a, b, generator=generator) * (2 / a) ** 0.5 for a, b in pairs]
+    return ReluNetwork(weights, [torch.zeros(size) for size in sizes[1:]])
+
+
 def _float_tensor(array, name: str, ndim: int) -> Tensor:
     """Return the array as a floating tensor, checked for kind, dimensions, size and finiteness."""
     if not isinstance(array, Tensor):
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"{name} is not an array: {error}") from error
         if array.dtype.kind not in "fiu":
             raise InputError(f"{name} is not numeric: dtype {array.dtype}")
         if array.dtype.kind in "iu" or array.dtype.itemsize > 8:

@@ -17,7 +17,8 @@ def save_results(
 ) -> None:
     """Write a results file: what was run, with which settings and versions, and the rows.
 
-    Paths are kept by their last part alone, so that a file says nothing of the machine.
+    Each row takes one line. Paths are kept by their last part alone, so that a file says nothing of
+    the machine.
     """
     settings = {k: v.name if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     record = {
@@ -26,9 +27,10 @@ def save_results(
         "seed": settings.get("seed"),
         "dataset": dataset,
         "versions": versions(),
-        "rows": rows,
     }
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    head = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in rows)
+    text = f'{head},\n "rows": [\n{lines}\n ]\n}}\n'
     with written_atomically(path) as temporary:
         temporary.write_text(text)
 

@@ -5,6 +5,8 @@ activation larger than its window saturates: the neuron fires at t_min, and the 
 windows are chosen from *training* images, and violations are counted on test images.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +52,47 @@ def quantile(network: ReluNetwork, x: Tensor, q: float) -> list[float]:
             positive[n].append(activation[activation > 0].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
     return _lengths(network, [np.quantile(a, q) if a.size else 0.0 for a in layers])
+
+
+def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> ReluNetwork:
+    """Return the same function as a network whose hidden windows all have length 1.
+
+    With every hidden activation measured in windows, u_n = x_n / L_n, and u_0 = x_0::
+
+        weight_n -> weight_n L_{n-1} / L_n        bias_n -> bias_n / L_n        (L_0 = L_output = 1)
+
+    ReLU is positively homogeneous, so this is exact, and the logits stay what they are. Convert the
+    result with window lengths of 1.
+    """
+    ends = [1.0, *window_lengths, 1.0]
+    if len(ends) != network.depth + 1 or not all(0 < length < np.inf for length in ends):
+        raise InputError(f"{network.depth - 1} positive window lengths are needed: {ends[1:-1]}")
+    pairs = list(zip(ends[:-1], ends[1:], strict=True))
+    weights = [w.double() * (a / b) for w, (a, b) in zip(network.weights, pairs, strict=True)]
+    biases = [bias.double() / b for bias, (_, b) in zip(network.biases, pairs, strict=True)]
+    return ReluNetwork(weights, biases)
+
+
+def safe(network: ReluNetwork) -> list[float]:
+    """Return windows so long that no alpha neuron can cross early, whatever fires when.
+
+    While inputs arrive, an alpha neuron's potential is highest if every excitatory input fires at
+    t_start and no inhibitory one does before t_min. With S+ and S- the sums of its positive and of
+    its negative weights' magnitudes, and alpha = 1 - S+ + S-, it then reaches L_{n-1} (1 + S-),
+    which stays below theta = L_n - b + alpha L_{n-1} if::
+
+        L_n > b + L_{n-1} S+
+
+    No activation exceeds that either. The windows of all neurons of a layer are the longest of
+    these, and grow about as fast as the sums of weights multiply.
+    """
+    lengths, previous = [], 1.0
+    for weight, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        largest = (bias.double() + previous * weight.double().clamp(min=0).sum(0)).max().item()
+        # The factor keeps the inequality strict in floating point.
+        previous = (1 + 1e-6) * largest if largest > 0 else DEAD_LAYER_WINDOW
+        lengths.append(previous)
+    return lengths
 
 
 def _lengths(network: ReluNetwork, lengths) -> list[float]:
