@@ -1,10 +1,13 @@
 """Plot test accuracy before and after conversion against network depth.
 
 Reads   results/conversion.json              (from convert_all_models.py)
+        results/degradation_causes.json      (from experiments/degradation_causes.py; optional)
 Writes  figures/depth_comparison.png         (.pdf and .svg with --formats)
 
     python create_plot.py                                  # about 2 s
     python create_plot.py --formats png pdf --figures /tmp/look
+
+With the optional results, what the published recipe loses stands beside what this conversion loses.
 """
 
 from matplotlib import pyplot as plt
@@ -13,12 +16,18 @@ from matplotlib.figure import Figure
 from ttfs import command_line
 from ttfs.command_line import Parser, dataset_measured_last
 from ttfs.datasets import DATASETS
-from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, save_figures
-from ttfs.metrics import percent, percent_interval
+from ttfs.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH, save_figures
+from ttfs.metrics import percent, percent_interval, points_lost
 from ttfs.results import load_results
 from ttfs.storage import check_writable, output_folder
 
 COMMAND = "python convert_all_models.py"
+CAUSES_COMMAND = "python experiments/degradation_causes.py"
+PUBLISHED_CURVES = {  # cause and variant in results/degradation_causes.json: how they are drawn
+    "preprocessing: recipe on raw pixels":
+    ("by the published recipe,\n{n} training seeds", RELU_COLOUR, "s"),
+    "published: as published": ("as published", INPUT_COLOUR, "x"),
+}  # fmt: skip
 
 
 def parse(argv):
@@ -32,15 +41,14 @@ def parse(argv):
 
 
 def draw_depth_comparison(results: dict) -> Figure:
-    """Draw both accuracies, and their difference, against depth."""
+    """Draw both accuracies, and what conversion loses, against depth."""
     rows = results["rows"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.5), width_ratios=(3, 2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=(1, 1))
     draw_accuracies(left, rows)
-    draw_drops(right, rows)
+    draw_losses(right, rows, results["causes"])
     for axes in (left, right):
         axes.set_xlabel("Depth (weight layers)")
         axes.set_xticks([row["depth"] for row in rows])
-        axes.margins(x=0.12)
     return figure
 
 
@@ -64,27 +72,42 @@ def draw_accuracies(axes, rows: list[dict]) -> None:
     axes.set_ylim(min(low, min(snn)) - 0.25, max(high for _, high in intervals) + 0.35)
     axes.set_ylabel(f"Test accuracy (%), axis from {axes.get_ylim()[0]:.1f}")
     axes.legend(loc="upper left", ncols=2)
+    axes.margins(x=0.14)
 
 
-def draw_drops(axes, rows: list[dict]) -> None:
-    """Draw the drop in percentage points, and write how many predictions agree."""
+def draw_losses(axes, rows: list[dict], causes: list[dict]) -> None:
+    """Draw the points lost in conversion, and beside them, where known, in the published one."""
     depths = [row["depth"] for row in rows]
-    drops = [percent(row["relu_correct"] - row["snn_correct"], row["n_test"]) for row in rows]
-    axes.axhline(0, color="0.7", lw=0.6)
-    axes.plot(depths, drops, "o", color=SNN_COLOUR)
-    for depth, drop in zip(depths, drops, strict=True):
-        axes.annotate(f"{drop:.2f}", (depth, drop), (0, 6), textcoords="offset points",
-                      ha="center", fontsize=6)  # fmt: skip
+    lost = [points_lost(row) for row in rows]
     agreements, total = sum(r["agreements"] for r in rows), sum(r["n_test"] for r in rows)
     images = f"{rows[0]['n_test']:,} images"
-    text = (
-        f"same label on all {images}, at every depth" if agreements == total
-        else f"{total - agreements:,} of {total:,} labels differ"
+    verdict = (
+        f"{max(lost):.2f}: same label\non all {images}" if agreements == total
+        else f"{total - agreements:,} of {total:,}\nlabels differ"
     )  # fmt: skip
-    axes.text(0.5, 0.97, text, transform=axes.transAxes, ha="center", va="top")
-    span = max(0.5, *(1.3 * abs(drop) for drop in drops))
-    axes.set_ylim(-0.4 * span if min(drops) >= 0 else -span, span)
-    axes.set_ylabel("Accuracy lost in conversion (points)")
+    curve(axes, depths, [[value] for value in lost], f"this conversion\n{verdict}", SNN_COLOUR, "o")
+    for name, (label, colour, marker) in PUBLISHED_CURVES.items():
+        found = {}
+        for row in (row for row in causes if f"{row['cause']}: {row['variant']}" == name):
+            value = row["points_lost"] if "points_lost" in row else points_lost(row)
+            found.setdefault(row["depth"], []).append(value)
+        if found:
+            label = label.format(n=max(map(len, found.values())))
+            curve(axes, list(found), list(found.values()), label, colour, marker)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(-0.9, 100)
+    axes.set_yticks((0, 1, 10, 50), ("0", "1", "10", "50"))
+    axes.set_xlim(depths[0] - 0.6, depths[-1] + 0.75 * max(4, depths[-1] - depths[0]))
+    axes.set_ylabel("Accuracy lost (points, linear to 1)")
+
+
+def curve(axes, depths: list[int], values: list[list[float]], label: str, colour, marker) -> None:
+    """Draw the mean and range of values against depth, with a label at the end."""
+    means = [sum(v) / len(v) for v in values]
+    axes.plot(depths, means, "-", marker=marker, color=colour, lw=1)
+    axes.vlines(depths, [min(v) for v in values], [max(v) for v in values], colour, lw=0.8)
+    axes.annotate(label, (depths[-1], means[-1]), (6, 0), textcoords="offset points", va="center",
+                  fontsize=6)  # fmt: skip
 
 
 @command_line.one_line_errors
@@ -93,10 +116,16 @@ def main(argv=None) -> None:
     args = parse(argv)
     check_writable(args.figures)
     dataset = dataset_measured_last(args.dataset, args.results, "conversion.json")
-    results = load_results(output_folder(args.results, dataset) / "conversion.json", COMMAND)
+    folder = output_folder(args.results, dataset)
+    results = load_results(folder / "conversion.json", COMMAND)
+    causes = folder / "degradation_causes.json"
+    results["causes"] = load_results(causes, CAUSES_COMMAND)["rows"] if causes.exists() else []
     folder = output_folder(args.figures, dataset)
     paths = save_figures(draw_depth_comparison, results, folder, "depth_comparison", args.formats)
-    print(f"{dataset}\n{command_line.wrote(paths)}")
+    print(dataset)
+    if not results["causes"]:
+        print(f"without the published recipe: {causes} not found; `{CAUSES_COMMAND}` makes it")
+    print(command_line.wrote(paths))
 
 
 if __name__ == "__main__":

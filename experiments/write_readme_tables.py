@@ -64,7 +64,9 @@ def training(results: dict) -> str:
 
 def exactness(results: dict) -> str:
     """Return the table of logit errors and equal labels, by depth, precision and engine."""
-    columns = [(dtype, engine) for dtype in ("float64", "float32") for engine in ("window", "events")]
+    columns = [
+        (dtype, engine) for dtype in ("float64", "float32") for engine in ("window", "events")
+    ]
     columns += [(dtype, "window") for dtype in ("float16", "bfloat16")]
     cells = {
         (row["depth"], row["dtype"], row["engine"]):

@@ -13,9 +13,9 @@ class LayerAudit:
 
     A *saturation* is an activation above the window: the threshold is met before t_min, and what
     exceeds the window is lost. A *premature* spike comes before t_min; with the guard (a threshold
-    that counts from t_min only, as B1 has by construction) there is none, and the crossings that it
-    *held back* are counted. A spike is *spurious* if the neuron should have stayed silent, and
-    *missing* if it should have fired, judged by its own potential at t_min.
+    that counts from t_min only, as B1 has by construction) there is none. The crossings that an
+    alpha neuron's guard *held back* are counted. A spike is *spurious* if the neuron should have
+    stayed silent, and *missing* if it should have fired, judged by its own potential at t_min.
     """
 
     window_length: float  # model time

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ttfs.datasets import DATASETS, choose_dataset
+from ttfs.datasets import DATASETS, Split, choose_dataset, load_dataset
 from ttfs.errors import InputError
 from ttfs.figures import FORMATS, save_figures
 from ttfs.network import ReluNetwork
@@ -73,6 +73,10 @@ class Parser(argparse.ArgumentParser):
     def add_seed(self, what: str) -> None:
         """Add ``--seed``; ``what`` says what it draws."""
         self.add_argument("--seed", type=seed_number, default=0, help=what)
+
+    def add_quick(self, what: str = "depths 2 and 4, 500 test and 5,000 training images") -> None:
+        """Add ``--quick``; ``what`` says what it leaves."""
+        self.add_argument("--quick", action="store_true", help=f"a short look: {what}")
 
     def add_figure(self) -> None:
         """Add the options of a script that draws from a results file it may have to make."""
@@ -216,6 +220,24 @@ def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int
             )
         networks[depth] = network
     return networks
+
+
+def networks_and_images(
+    args: argparse.Namespace, dataset: str
+) -> tuple[dict[int, ReluNetwork], Split, Split, Split]:
+    """Return the networks by depth, and the training, validation and test split.
+
+    With ``args.quick``, no networks deeper than 4 and few images.
+    """
+    depths = [depth for depth in args.depths if depth <= 4 or not args.quick]
+    networks = load_networks(args.models, dataset, depths)
+    splits = load_dataset(dataset, args.data_dir)
+    if args.quick:
+        splits = [
+            Split(split.images[:n], split.labels[:n])
+            for split, n in zip(splits, (5000, 500, 500), strict=True)
+        ]
+    return networks, *splits
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -95,7 +95,8 @@ def _integrate_layer(
         weight = torch.cat([weight, layer.slope_before.to(times)[None]])
     parts, corners = [], []
     for chunk in times.split(BATCH):
-        potential, slope, first = _integrate(weight, chunk, until, threshold, corners)
+        watched = threshold if neuron == "alpha" else None  # B1 has none before t_min
+        potential, slope, first = _integrate(weight, chunk, until, watched, corners)
         if silent_weight is None:
             slope = torch.ones_like(slope)
         else:  # silent inputs fire now
@@ -145,34 +146,39 @@ def _integrate(
     counts = counts[by_count]
     potential = times.new_zeros(len(times), weight.shape[1])
     slope, first = torch.zeros_like(potential), torch.full_like(potential, torch.inf)
+    armed = None if threshold is None else threshold.repeat(len(times), 1)  # inf once it was met
     now = times[:, 0].clamp(max=0)
     for event in range(int(counts[0])):
         m = int((counts > event).sum())
-        before = now[:m]
-        duration = (times[:m, event] - before)[:, None]
-        _advance(potential[:m], slope[:m], before, duration, threshold, first[:m])
+        duration = times[:m, event] - now[:m]
         now[:m] = times[:m, event]
+        potential[:m].addcmul_(slope[:m], duration[:, None])
+        if armed is not None:
+            _note_crossings(potential[:m], slope[:m], now[:m], duration, armed[:m], first[:m])
         slope[:m] += weight[sources[:m, event]]
         if len(times) == 1:
             corners.append((now[0].clone(), potential.clone()))
-    _advance(potential, slope, now, (until - now)[:, None], threshold, first)
+    duration = until - now
+    potential.addcmul_(slope, duration[:, None])
+    if armed is not None:
+        _note_crossings(potential, slope, now + duration, duration, armed, first)
     back = by_count.argsort()
     return potential[back], slope[back], first[back]
 
 
-def _advance(potential, slope, now, duration, threshold, first) -> None:
-    """Move potentials along their slopes, in place; note where they first met the threshold."""
-    if threshold is None:
-        potential.addcmul_(slope, duration)
-        return
-    before = potential.clone()
-    potential.addcmul_(slope, duration)
-    met = (potential >= threshold) & torch.isinf(first)
-    met &= now[:, None] + duration >= 0  # no threshold before t_start
+def _note_crossings(potential, slope, now, duration, armed, first) -> None:
+    """Note in ``first``, in place, when potentials met their thresholds in the segment that ends.
+
+    The segment, a straight line, ended ``now`` and had taken ``duration``: (n_batch,) each. There
+    is no threshold before t_start, which is 0.
+    """
+    met = (potential >= armed) & (now >= 0)[:, None]
     if met.any():
-        offset = torch.where(before >= threshold, 0, (threshold - before) / slope)
-        crossing = (now[:, None] + torch.minimum(offset, duration)).clamp(min=0)
-        first[met] = crossing[met]
+        # How long ago; if the line does not rise, it has been above the threshold all along.
+        since = torch.where(slope > 0, (potential - armed) / slope, torch.inf)
+        crossing = now[:, None] - since.minimum(duration[:, None])
+        first[met] = crossing.clamp(min=0)[met]
+        armed[met] = torch.inf
 
 
 def _output_potentials(snn: SpikingNetwork, times: Tensor, until: float) -> Tensor:

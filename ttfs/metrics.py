@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from ttfs.audit import Simulation, total
+from ttfs.audit import LayerAudit, Simulation, total
 from ttfs.conversion import SpikingNetwork
 from ttfs.network import ReluNetwork
 
@@ -92,6 +93,21 @@ def paired(reference: Tensor, other: Tensor, labels: Tensor) -> dict[str, int]:
     }
 
 
+def judged(reference: Tensor, other: Tensor, labels: Tensor) -> dict[str, int | float]:
+    """Return the counts of ``paired``, and McNemar's p."""
+    counts = paired(reference, other, labels)
+    p = mcnemar_p(counts["relu_alone_correct"], counts["snn_alone_correct"])
+    return {**counts, "mcnemar_p": p}
+
+
+def simulated(
+    simulate: Callable[[Tensor], Simulation], images: Tensor, size: int = 1000
+) -> tuple[Tensor, list[LayerAudit]]:
+    """Return logits and audit of a simulator, run on ``size`` images at a time."""
+    parts = [simulate(batch) for batch in images.split(size)]
+    return torch.cat([part.logits for part in parts]), total([part.audit for part in parts])
+
+
 def mcnemar_p(relu_alone_correct: int, snn_alone_correct: int) -> float:
     """Return McNemar's exact two-sided p: do two classifiers of the same images differ?
 
@@ -114,6 +130,11 @@ def spike_counts(snn: SpikingNetwork, images: Tensor, simulation: Simulation) ->
 def percent(count: int, total: int) -> float:
     """Return 100 count / total."""
     return 100 * count / total
+
+
+def points_lost(row: dict) -> float:
+    """Return the percentage points of accuracy lost against ReLU, from the counts of ``paired``."""
+    return percent(row["relu_correct"] - row["snn_correct"], row["n_test"])
 
 
 def percent_interval(count: int, total: int) -> tuple[float, float]:

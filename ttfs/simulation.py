@@ -55,12 +55,12 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
     for layer in snn.hidden:
         if time == "window":
             activation = x @ layer.weight.to(x) + layer.bias.to(x)
-            x = activation.clamp(min=0, max=layer.window_length)
+            x = activation.relu().minimum(x.new_tensor(layer.window_length))
             spikes = torch.where(x > 0, layer.t_max - x, torch.inf)
         else:
             t_out = crossing_times(layer, x)
             activation = layer.t_max - t_out
-            t_out = t_out.clamp(min=layer.t_min)
+            t_out = t_out.maximum(x.new_tensor(layer.t_min))
             spikes = torch.where(t_out < layer.t_max, t_out, torch.inf)
             x = decode(spikes, layer.t_max)
         spike_times.append(spikes)
@@ -112,11 +112,11 @@ def clock_driven(
     if bits < 0:
         raise InputError(f"bits is {bits}; a window has at least 2^0 = 1 tick")
     shift = 0.5 if half_tick else 0.0
-    x = _on_ticks(pixels, 1.0, bits, shift)
+    x = on_ticks(pixels, 1.0, bits, shift)
     spike_times, time_left, audit = [], [], []
     for layer in snn.hidden:
         activation = x @ layer.weight.to(x) + layer.bias.to(x)
-        x = _on_ticks(activation, layer.window_length, bits, shift)
+        x = on_ticks(activation, layer.window_length, bits, shift)
         spike_times.append(torch.where(x > 0, layer.t_max - x, torch.inf))
         time_left.append(x)
         fired, should_fire = x > 0, activation > 0
@@ -130,8 +130,11 @@ def clock_driven(
     return Simulation(spike_times, time_left, logits, audit)
 
 
-def _on_ticks(time_left: Tensor, window_length: float, bits: int, shift: float) -> Tensor:
-    """Return the time left at the first tick at or after each crossing, limited to the window."""
+def on_ticks(time_left: Tensor, window_length: float, bits: int, shift: float) -> Tensor:
+    """Return the time left at the first tick at or after each crossing, limited to the window.
+
+    There are 2^bits ticks; with ``shift`` = 0.5 the threshold is half a tick low.
+    """
     tick = window_length / 2**bits
     ticks_left = torch.floor(time_left / tick + shift).clamp(min=0, max=2**bits)
     return ticks_left * tick

@@ -36,7 +36,7 @@ def calibrated(network: ReluNetwork, x: Tensor, margin: float = 0.5) -> list[flo
     for batch in torch.as_tensor(x).split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
             largest[n] = max(largest[n], activation.max().item())
-    return _lengths(network, (1 + margin) * largest)
+    return _lengths((1 + margin) * largest)
 
 
 def quantile(network: ReluNetwork, x: Tensor, q: float) -> list[float]:
@@ -44,14 +44,21 @@ def quantile(network: ReluNetwork, x: Tensor, q: float) -> list[float]:
 
     Only neurons that fire count: silent ones need no window. q = 1 is the largest activation.
     """
-    if not 0 < q <= 1:
-        raise InputError(f"the quantile is {q}; it must lie in (0, 1]")
+    return quantiles(network, x, [q])[0]
+
+
+def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> list[list[float]]:
+    """Return the window lengths of ``quantile`` for each q, from one pass over the images."""
+    for q in qs:
+        if not 0 < q <= 1:
+            raise InputError(f"the quantile is {q}; it must lie in (0, 1]")
     positive = [[] for _ in range(network.depth - 1)]
     for batch in torch.as_tensor(x).split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
             positive[n].append(activation[activation > 0].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
-    return _lengths(network, [np.quantile(a, q) if a.size else 0.0 for a in layers])
+    found = [np.quantile(a, qs) if a.size else np.zeros(len(qs)) for a in layers]
+    return [_lengths([layer[k] for layer in found]) for k in range(len(qs))]
 
 
 def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> ReluNetwork:
@@ -95,6 +102,6 @@ def safe(network: ReluNetwork) -> list[float]:
     return lengths
 
 
-def _lengths(network: ReluNetwork, lengths) -> list[float]:
+def _lengths(lengths) -> list[float]:
     """Return plain floats, with a window of one unit for a layer that never fires."""
     return [float(length) if length > 0 else DEAD_LAYER_WINDOW for length in lengths]

@@ -1,0 +1,99 @@
+"""Why does accuracy fall with depth? Switch each suspected cause on alone, then remove it.
+
+Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
+Writes  results/degradation_causes.json           a row a cause, variant, depth and training seed
+        figures/degradation_causes.png            (.pdf and .svg with --formats)
+
+    python experiments/degradation_causes.py               # 20 minutes on two cores, most of it
+                                                           # training 20 networks
+    python experiments/degradation_causes.py --quick --results /tmp/look --figures /tmp/look
+    python experiments/degradation_causes.py --redraw      # from the results alone, 3 s
+
+The networks of training seed 0 are the committed ones. Those of other seeds, and those trained on
+standardised pixels, are trained here with the same settings. Every row pairs a variant with the
+float64 ReLU network of the same weights on the same images.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from experiments.degradation_summary import draw_causes, failing_depths, summary_table
+from experiments.degradation_training import Job, trained
+from experiments.degradation_variants import (
+    case_of,
+    every_cause,
+    preprocessing,
+    untrained_window_growth,
+)
+from ttfs import command_line, published
+from ttfs.command_line import Parser
+from ttfs.datasets import load_dataset
+
+NAME = "degradation_causes"
+TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "target": 98.5}
+
+
+def parse(argv):
+    """Return the command line's arguments."""
+    parser = Parser(__doc__)
+    parser.add_data()
+    parser.add_depths()
+    parser.add_argument(
+        "--seeds", type=command_line.seed_number, nargs="+", default=[0, 1, 2], metavar="SEED",
+        help="training seeds; 0 is committed",
+    )  # fmt: skip
+    parser.add_quick("depths 2 and 4, seed 0, 300 test images, 1 epoch")
+    parser.add_redraw()
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.depths, args.seeds = [2, 4], [0]
+    return args
+
+
+def measure(args, dataset: str) -> list[dict]:
+    """Return every row: for each seed and depth, all variants of all causes."""
+    training, _, test = load_dataset(dataset, args.data_dir)
+    networks = {
+        Job(depth, 0, False): network
+        for depth, network in command_line.load_networks(args.models, dataset, args.depths).items()
+    }
+    jobs = [Job(*key) for key in itertools.product(args.depths, args.seeds, (False, True))]
+    missing = [job for job in jobs if job not in networks]
+    settings = TRAINING | ({"epochs": 1} if args.quick else {})
+    fresh = trained(missing, dataset, args.data_dir, settings)
+    networks |= dict(command_line.progress(fresh, "training", total=len(missing)))
+    images, labels = (part[: 300 if args.quick else None] for part in test)
+    images = images.double()
+    statistics = published.pixel_statistics(training.images)
+    rows = [
+        {"cause": "published", "variant": "as published", "depth": depth, "points_lost": points}
+        for depth, points in published.POINTS_LOST.items() if depth in args.depths
+    ]  # fmt: skip
+    for job in command_line.progress(jobs, "testing"):
+        if job.standardised:
+            found = preprocessing(networks[job], *statistics, training.images, images, labels)
+        else:
+            found = every_cause(case_of(networks[job], training.images, images, labels))
+        rows += [{"depth": job.depth, "training_seed": job.seed, **row} for row in found]
+    return rows + untrained_window_growth(training.images[:5000], images[:500])
+
+
+@command_line.one_line_errors
+def main(argv=None) -> None:
+    """Measure (unless told to redraw), draw, print the summary."""
+    args = parse(argv)
+    results, written = command_line.measure_and_draw(
+        args, "experiments/degradation_causes.py", NAME, measure, draw_causes
+    )
+    print(f"{results['dataset']}: mean over training seeds (smallest to largest)\n")
+    print(summary_table(results["rows"]), "\n")
+    print("Untrained networks: the first depth at which over 1 % of labels differ from ReLU's\n")
+    print(failing_depths(results["rows"]), "\n")
+    print(command_line.wrote(written))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""How many time steps does a layer need? Clocks of 1 to 10 bits, and windows that suit them.
+
+Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
+Writes  results/time_resolution.json              a row a depth, window policy, threshold and clock
+        figures/time_resolution.png               (.pdf and .svg with --formats)
+
+    python experiments/time_resolution.py                  # about 5 minutes on two cores
+    python experiments/time_resolution.py --quick --results /tmp/look --figures /tmp/look
+    python experiments/time_resolution.py --redraw         # from the results alone, 3 s
+
+A clock of 2^bits ticks a window tests the threshold at ticks, or half a tick lower. Windows are
+1.5 x the largest activation, a quantile of the spikes for all layers alike, or a quantile for each
+layer (ttfs.tuning.clocked), chosen on validation images. Accuracy is counted on test images.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ttfs import command_line, windows
+from ttfs.command_line import Parser, text_table
+from ttfs.conversion import convert
+from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
+from ttfs.metrics import judged, points_lost, simulated
+from ttfs.simulation import clock_driven
+from ttfs.tuning import clocked
+
+NAME = "time_resolution"
+BITS = range(1, 11)
+TUNED_BITS = range(1, 7)  # above, windows no longer matter
+QUANTILES = (0.999, 0.99, 0.98, 0.95, 0.9)
+LIMITS = (0.1, 0.5)  # points: how much a clock may cost
+
+
+def parse(argv):
+    """Return the command line's arguments."""
+    parser = Parser(__doc__)
+    parser.add_data()
+    parser.add_depths()
+    parser.add_quick()
+    parser.add_redraw()
+    return parser.parse_args(argv)
+
+
+def measure(args, dataset: str) -> list[dict]:
+    """Return a row a depth, window policy, threshold and clock."""
+    networks, training, validation, test = command_line.networks_and_images(args, dataset)
+    cases = []
+    for depth, network in networks.items():
+        calibrated = windows.calibrated(network, training.images)
+        chosen = windows.quantiles(network, training.images, QUANTILES)
+        policies = {"calibrated": calibrated, **dict(zip(map(str, QUANTILES), chosen, strict=True))}
+        cases += [(depth, policy, bits, half_tick, lengths) for policy, lengths in policies.items()
+                  for half_tick in (False, True) for bits in BITS]  # fmt: skip
+        cases += [(depth, "each layer", bits, True, None) for bits in TUNED_BITS]
+    relu = {d: network.logits(test.images.double()).argmax(1) for d, network in networks.items()}
+    rows = []
+    for depth, policy, bits, half_tick, lengths in command_line.progress(cases, "clocks"):
+        network, quantiles = networks[depth], None
+        if policy == "each layer":
+            quantiles, lengths = clocked(network, training.images, validation.images, bits)
+        snn = convert(network, lengths)
+        simulate = partial(clock_driven, snn, bits=bits, half_tick=half_tick)
+        logits, _ = simulated(simulate, test.images)
+        rows.append({
+            "depth": depth, "policy": policy, "half_tick": half_tick, "bits": bits,
+            **judged(relu[depth], logits.argmax(1), test.labels), "quantiles": quantiles,
+            "windows": lengths, "latency": snn.t_read, "ticks": depth * 2**bits,
+        })  # fmt: skip
+    return rows
+
+
+def needed(rows: list[dict], limit: float) -> dict | None:
+    """Return the row of the coarsest clock from which on less than ``limit`` points are lost."""
+    found = None
+    for row in sorted(rows, key=lambda row: -row["bits"]):
+        if points_lost(row) >= limit:
+            break
+        found = row
+    return found
+
+
+def series(rows: list[dict]) -> dict[tuple, list[dict]]:
+    """Return the rows by depth, policy and half_tick."""
+    table = {}
+    for row in rows:
+        table.setdefault((row["depth"], row["policy"], row["half_tick"]), []).append(row)
+    return table
+
+
+STYLES = {  # policy, half_tick: name, colour, line
+    ("calibrated", False): ("at ticks", "0.5", ":"),
+    ("calibrated", True): ("half a tick low", "0.5", "-"),
+    ("0.99", True): ("and 99 % windows", RELU_COLOUR, "-"),
+    ("0.95", True): ("and 95 % windows", RELU_COLOUR, "--"),
+    ("each layer", True): ("and a quantile\nfor each layer", SNN_COLOUR, "-o"),
+}  # fmt: skip
+
+
+def draw_resolution(results: dict) -> Figure:
+    """Draw points lost against the clock's bits: one panel a depth, one line a window policy."""
+    table = series(results["rows"])
+    depths = sorted({depth for depth, _, _ in table})
+    figure, grid = plt.subplots(
+        1, len(depths), figsize=(WIDTH, 2.7), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, depth in zip(grid.flat, depths, strict=True):
+        for (policy, half_tick), (name, colour, style) in STYLES.items():
+            rows = table[depth, policy, half_tick]
+            bits, lost = [row["bits"] for row in rows], [points_lost(row) for row in rows]
+            axes.plot(bits, lost, style, color=colour, lw=1, ms=3, label=name)
+        for limit in LIMITS:
+            axes.axhline(limit, color="0.8", lw=0.6, zorder=0)
+        axes.set_title(f"{depth} layers")
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_ylim(-0.12, 100)
+        axes.set_yticks((0, 0.1, 0.5, 1, 10, 90), ("0", "0.1", "0.5", "1", "10", "90"))
+        axes.set_xticks(range(1, 11, 3))
+    grid[0, 0].set_ylabel("Accuracy lost (points, linear to 0.1)")
+    grid[0, 0].legend(loc="upper right", title="threshold", title_fontsize=6)
+    figure.supxlabel("Clock (bits: 2^bits ticks a window)", fontsize=7)
+    return figure
+
+
+@command_line.one_line_errors
+def main(argv=None) -> None:
+    """Measure (unless told to redraw), draw, print two tables."""
+    args = parse(argv)
+    results, written = command_line.measure_and_draw(
+        args, "experiments/time_resolution.py", NAME, measure, draw_resolution
+    )
+    print(f"{results['dataset']}: points lost by bits\n")
+    print(loss_table(results["rows"]), "\n")
+    print("Coarsest clock that costs less than 0.1 and 0.5 points: bits; ticks; input windows\n")
+    print(need_table(results["rows"]), "\n")
+    print(command_line.wrote(written))
+
+
+def loss_table(rows: list[dict]) -> str:
+    """Return the printed table of points lost, a line a depth, policy and threshold."""
+    lines = []
+    for (depth, policy, half_tick), found in series(rows).items():
+        lost = {row["bits"]: f"{points_lost(row):.2f}" for row in found}
+        name = "half a tick low" if half_tick else "at ticks"
+        lines.append([str(depth), policy, name, *(lost.get(bits, "-") for bits in BITS)])
+    return text_table(("depth", "windows", "threshold", *map(str, BITS)), lines)
+
+
+def need_table(rows: list[dict]) -> str:
+    """Return the printed table of what it takes to lose little."""
+    lines = []
+    for (depth, policy, half_tick), found in series(rows).items():
+        entries = []
+        for limit in LIMITS:
+            row = needed(found, limit)
+            entries.append(
+                f"{row['bits']}; {row['ticks']}; {row['latency']:.1f}" if row else "more"
+            )
+        name = "half a tick low" if half_tick else "at ticks"
+        lines.append([str(depth), policy, name, *entries])
+    return text_table(("depth", "windows", "threshold", *(f"< {v}" for v in LIMITS)), lines)
+
+
+if __name__ == "__main__":
+    main()
