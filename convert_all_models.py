@@ -5,6 +5,7 @@ Writes  results/conversion.json            a row a depth: integer counts, window
 
     python convert_all_models.py                               # all 10,000 images, about 20 s
     python convert_all_models.py --depths 2 --samples 200 --results /tmp/look
+    python convert_all_models.py --windows auto                # the shortest that lose nothing
     python convert_all_models.py --windows fixed --t-max 15    # the same window everywhere
     python convert_all_models.py --engine event-driven --strict    # spike by spike, about 30 s
 """
@@ -18,6 +19,7 @@ from ttfs.metrics import batches, compare, percent
 from ttfs.results import save_results
 from ttfs.simulation import clock_driven, closed_form, event_driven
 from ttfs.storage import check_writable, output_folder
+from ttfs.tuning import automatic
 
 VIOLATIONS = ("saturations", "premature", "spurious", "missing")  # of ReLU, found by the audit
 
@@ -28,9 +30,10 @@ def parse(argv):
     parser.add_data()
     parser.add_depths()
     parser.add_argument(
-        "--windows", choices=("calibrated", "quantile", "fixed"), default="calibrated",
+        "--windows", choices=("calibrated", "quantile", "auto", "fixed"), default="calibrated",
         help="window lengths: (1 + margin) x the largest training activation of each layer; "
-        "the quantile of its training spikes; or t-max everywhere",
+        "the quantile of its training spikes; the smallest quantile that changes no significant "
+        "number of validation labels; or t-max everywhere",
     )  # fmt: skip
     parser.add_argument("--margin", type=float, default=0.5, help="of calibrated windows")
     parser.add_argument("--quantile", type=float, default=0.999, help="of quantile windows")
@@ -62,8 +65,10 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def window_lengths(args, network, training_images) -> list[float]:
+def window_lengths(args, network, training_images, validation_images) -> list[float]:
     """Return the window lengths that the command line asks for."""
+    if args.windows == "auto":
+        return automatic(network, training_images, validation_images)[1]
     if args.windows == "fixed":
         return windows.fixed(network, args.t_max)
     if args.windows == "quantile":
@@ -90,11 +95,12 @@ def main(argv=None) -> int:
     check_writable(args.results)
     dataset = choose_dataset(args.dataset, args.data_dir)
     networks = command_line.load_networks(args.models, dataset, args.depths)
-    training, _, test = load_dataset(dataset, args.data_dir)
+    training, validation, test = load_dataset(dataset, args.data_dir)
     chosen = command_line.chosen_images(len(test.labels), args.samples, args.seed)
     rows = []
     for depth, network in networks.items():
-        snn = convert(network, window_lengths(args, network, training.images), args.neuron)
+        lengths = window_lengths(args, network, training.images, validation.images)
+        snn = convert(network, lengths, args.neuron)
         test_batches = command_line.progress(batches(*test, chosen), f"{depth} layers")
         counts = compare(network, snn, test_batches, simulator(args, snn))
         rows.append({"depth": depth, **counts})

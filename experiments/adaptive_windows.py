@@ -53,23 +53,30 @@ def measure(args, dataset: str) -> list[dict]:
         cases.append(("calibrated", 0.5, windows.calibrated(network, training.images)))
         lengths = windows.quantiles(network, training.images, QUANTILES)
         cases += [("quantile", q, chosen) for q, chosen in zip(QUANTILES, lengths, strict=True)]
-        q, chosen = automatic(network, training.images, validation)
+        q, chosen = automatic(network, training.images, validation.images)
         cases.append(("automatic", q, chosen))
         relu = network.logits(test.images.double()).argmax(1)
+        relu_validation = network.logits(validation.images.double()).argmax(1)
         for policy, parameter, lengths in cases:
-            row = tested(convert(network, lengths), test, relu)
-            rows.append({"depth": depth, "policy": policy, "parameter": parameter, **row})
+            snn = convert(network, lengths)
+            on_validation = tested(snn, validation, relu_validation)
+            rows.append({
+                "depth": depth, "policy": policy, "parameter": parameter,
+                **tested(snn, test, relu), "n_validation": on_validation["n_test"],
+                "validation_agreements": on_validation["agreements"],
+                "validation_mcnemar_p": on_validation["mcnemar_p"],
+            })  # fmt: skip
         normalised = windows.normalise_layers(network, chosen)
         row = tested(convert(normalised, [1.0] * (depth - 1)), test, relu)
         rows.append({"depth": depth, "policy": "normalised", "parameter": q, **row})
     return rows
 
 
-def tested(snn, test, relu) -> dict:
-    """Return paired counts, latency and the audit's counts on the test images."""
-    logits, audit = simulated(partial(closed_form, snn), test.images)
+def tested(snn, split, relu) -> dict:
+    """Return paired counts, latency and the audit's counts on a split's images."""
+    logits, audit = simulated(partial(closed_form, snn), split.images)
     return {
-        **judged(relu, logits.argmax(1), test.labels), "latency": snn.t_read,
+        **judged(relu, logits.argmax(1), split.labels), "latency": snn.t_read,
         "windows": [layer.window_length for layer in audit],
         "saturations": [layer.saturations for layer in audit],
         "spikes": [layer.spikes for layer in audit],
@@ -105,11 +112,11 @@ def draw_depth(axes, rows: list[dict], named: bool) -> None:
         found = [row for row in rows if row["policy"] == policy]
         latency, lost = [row["latency"] for row in found], [points_lost(row) for row in found]
         axes.plot(latency, lost, line, marker=marker, color=colour, mfc=fill, label=policy,
-                  ms=6 if marker == "*" else 3.5, lw=0.9)  # fmt: skip
+                  ms=6 if marker in "*P" else 3.5, lw=0.9)  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1)
-    axes.set_ylim(-0.12, 100)
-    axes.set_yticks((-0.1, 0, 0.1, 1, 10, 90), ("-0.1", "0", "0.1", "1", "10", "90"))
+    axes.set_ylim(-0.12, 10)
+    axes.set_yticks((-0.1, 0, 0.1, 1, 10), ("-0.1", "0", "0.1", "1", "10"))
     axes.axhline(0, color="0.8", lw=0.6, zorder=0)
     if named:
         axes.legend(loc="upper right")

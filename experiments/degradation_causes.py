@@ -45,11 +45,11 @@ def parse(argv):
         "--seeds", type=command_line.seed_number, nargs="+", default=[0, 1, 2], metavar="SEED",
         help="training seeds; 0 is committed",
     )  # fmt: skip
-    parser.add_quick("depths 2 and 4, seed 0, 300 test images, 1 epoch")
+    parser.add_quick("depths up to 4, seed 0, 300 test images, 1 epoch of training")
     parser.add_redraw()
     args = parser.parse_args(argv)
     if args.quick:
-        args.depths, args.seeds = [2, 4], [0]
+        args.depths, args.seeds = [depth for depth in args.depths if depth <= 4], [0]
     return args
 
 
@@ -78,7 +78,9 @@ def measure(args, dataset: str) -> list[dict]:
         else:
             found = every_cause(case_of(networks[job], training.images, images, labels))
         rows += [{"depth": job.depth, "training_seed": job.seed, **row} for row in found]
-    return rows + untrained_window_growth(training.images[:5000], images[:500])
+    return rows + untrained_window_growth(
+        training.images[:5000], images[: 100 if args.quick else 500]
+    )
 
 
 @command_line.one_line_errors

@@ -113,7 +113,7 @@ def draw_causes(results: dict) -> Figure:
     draw_clocks(panels["d"], rows)
     titles = {
         "a": "The published loss, and its recipe", "b": "Each cause alone, and removed",
-        "c": "Safe windows grow; B1 needs none", "d": "A coarse clock, and its remedies",
+        "c": "Alpha's safe windows grow, B1's do not", "d": "A coarse clock, and its remedies",
     }  # fmt: skip
     for letter, axes in panels.items():
         axes.set_title(f"{letter}   {titles[letter]}", loc="left", fontweight="bold")

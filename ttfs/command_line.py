@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
         """Add ``--seed``; ``what`` says what it draws."""
         self.add_argument("--seed", type=seed_number, default=0, help=what)
 
-    def add_quick(self, what: str = "depths 2 and 4, 500 test and 5,000 training images") -> None:
+    def add_quick(self, what: str = "depths up to 4, 500 test and 5,000 training images") -> None:
         """Add ``--quick``; ``what`` says what it leaves."""
         self.add_argument("--quick", action="store_true", help=f"a short look: {what}")
 

@@ -70,13 +70,13 @@ def quantised(network: ReluNetwork, bits: int, per_channel: bool) -> ReluNetwork
     weights = []
     for weight in network.weights:
         weight = weight.float()
+        largest = weight.abs().amax(0) if per_channel else weight.abs().max()
+        scale = torch.where(largest > 0, largest / top, 1)
         if per_channel:
-            scale = weight.abs().amax(0).clamp(min=torch.finfo(torch.float32).tiny) / top
             zero = torch.zeros(len(scale), dtype=torch.int32)
             rounded = torch.fake_quantize_per_channel_affine(weight, scale, zero, 1, -top, top)
         else:
-            scale = max(weight.abs().max().item(), torch.finfo(torch.float32).tiny) / top
-            rounded = torch.fake_quantize_per_tensor_affine(weight, scale, 0, -top, top)
+            rounded = torch.fake_quantize_per_tensor_affine(weight, scale.item(), 0, -top, top)
         weights.append(rounded)
     return ReluNetwork(weights, network.biases)
 

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from oracles import random_network, random_pixels
+
+from ttfs.conversion import convert
+from ttfs.errors import InputError
+from ttfs.imperfections import Noise, noisy_closed_form, quantised
+from ttfs.network import ReluNetwork
+from ttfs.simulation import closed_form
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def case():
+    network = random_network([40, 60, 50, 4])
+    return network, convert(network, [8.0, 8.0]), random_pixels(200, 40)
+
+
+def test_without_noise_it_is_the_closed_form(case):
+    _, snn, pixels = case
+    found, expected = noisy_closed_form(snn, pixels, Noise(), seeded()), closed_form(snn, pixels)
+    assert torch.equal(found.logits, expected.logits)
+    assert all(map(torch.equal, found.spike_times, expected.spike_times))
+
+
+@pytest.mark.parametrize("noise", [Noise(jitter=0.1), Noise(loss=0.2), Noise(mismatch=0.1)])
+def test_one_seed_gives_the_same_and_another_seed_something_else(case, noise):
+    _, snn, pixels = case
+    first, again, other = (
+        noisy_closed_form(snn, pixels, noise, seeded(seed)).logits for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def identity(n=3000, activation=2.0):
+    """Return a layer whose neurons all carry the same activation, and the image that makes it."""
+    network = ReluNetwork([torch.zeros(1, n), torch.ones(n, 1)], [torch.full((n,), activation)] * 1
+                          + [torch.zeros(1)])  # fmt: skip
+    return convert(network, [4.0]), torch.zeros(1, 1, dtype=torch.float64)
+
+
+def test_jitter_has_its_standard_deviation_in_units_of_the_window():
+    snn, black = identity()
+    times = noisy_closed_form(snn, black, Noise(jitter=0.05), seeded()).spike_times[0]
+    assert times.mean().item() == pytest.approx(3.0, abs=0.02)
+    assert times.std().item() == pytest.approx(0.05 * 4.0, rel=0.05)
+
+
+def test_jittered_spikes_stay_inside_their_window():
+    snn, black = identity()
+    times = noisy_closed_form(snn, black, Noise(jitter=2.0), seeded()).spike_times[0]
+    fired = times[torch.isfinite(times)]
+    assert fired.min() == 1.0 and fired.max() <= 5.0
+
+
+def test_silent_neurons_stay_silent_whatever_the_jitter():
+    snn, black = identity(activation=-1.0)
+    noisy = noisy_closed_form(snn, black, Noise(jitter=0.5), seeded())
+    assert torch.isinf(noisy.spike_times[0]).all() and noisy.logits.item() == 0
+
+
+def test_black_pixels_get_no_spike_from_jitter():
+    network = ReluNetwork([torch.ones(50, 1), torch.ones(1, 1)], [[0.0], [0.0]])
+    black = torch.zeros(4, 50)
+    assert (
+        noisy_closed_form(convert(network, [9.0]), black, Noise(0.5), seeded()).logits == 0
+    ).all()
+
+
+def test_lost_spikes_are_the_share_asked_for():
+    snn, black = identity()
+    times = noisy_closed_form(snn, black, Noise(loss=0.3), seeded()).spike_times[0]
+    assert torch.isinf(times).double().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert (times[torch.isfinite(times)] == 3.0).all()
+
+
+def test_mismatch_belongs_to_the_neuron_and_not_to_the_image():
+    snn, black = identity()
+    times = noisy_closed_form(snn, black.repeat(2, 1), Noise(mismatch=0.05), seeded()).spike_times[
+        0
+    ]
+    assert torch.equal(times[0], times[1])
+    assert times[0].std().item() == pytest.approx(0.2, rel=0.05)
+
+
+def test_mismatch_can_wake_a_silent_neuron():
+    snn, black = identity(activation=-0.1)
+    times = noisy_closed_form(snn, black, Noise(mismatch=0.1), seeded()).spike_times[0]
+    assert 0.2 < torch.isfinite(times).double().mean().item() < 0.6
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_quantised_weights_are_the_nearest_multiples_of_their_scale(bits, per_channel):
+    network = random_network([7, 5, 3])
+    top = 2 ** (bits - 1) - 1
+    for weight, found in zip(
+        network.weights, quantised(network, bits, per_channel).weights, strict=True
+    ):
+        magnitude = np.abs(weight.numpy())
+        scale = (magnitude.max(0) if per_channel else magnitude.max()) / top
+        expected = np.round(weight.numpy() / scale) * scale
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert len(found.unique()) <= (2 * top + 1) * (weight.shape[1] if per_channel else 1)
+
+
+def test_a_neuron_without_weights_is_left_alone():
+    network = ReluNetwork([torch.zeros(3, 2), torch.ones(2, 1)], [[0.5, 0.5], [0.0]])
+    for per_channel in (False, True):
+        assert (quantised(network, 4, per_channel).weights[0] == 0).all()
+
+
+def test_biases_are_thresholds_and_stay():
+    network = random_network([7, 5, 3])
+    assert all(map(torch.equal, quantised(network, 2, True).biases, network.biases))
+
+
+@pytest.mark.parametrize("bits", [1, 0, -3, 17])
+def test_impossible_bits_are_refused(bits):
+    with pytest.raises(InputError, match=f"bits is {bits}"):
+        quantised(random_network([7, 3]), bits, False)

@@ -1,0 +1,73 @@
+import pytest
+from oracles import random_network, random_pixels
+
+from ttfs import tuning
+from ttfs.conversion import convert
+from ttfs.metrics import mcnemar_p
+from ttfs.simulation import clock_driven, closed_form
+from ttfs.windows import quantile
+
+CANDIDATES = (0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995, 0.999, 1.0)
+
+
+@pytest.fixture
+def case():
+    return random_network([12, 30, 25, 20, 4]), random_pixels(400, 12), random_pixels(600, 12, 1)
+
+
+def disagreements(network, x, validation_images, q):
+    snn = convert(network, quantile(network, x, q))
+    found = closed_form(snn, validation_images).predictions
+    return int((found != network.logits(validation_images).argmax(1)).sum())
+
+
+def test_automatic_windows_are_the_shortest_whose_changed_labels_could_be_chance(case):
+    q, lengths = tuning.automatic(*case, CANDIDATES)
+    network, x, validation_images = case
+    assert lengths == quantile(network, x, q)
+    changed = {c: disagreements(*case, c) for c in CANDIDATES}
+    assert mcnemar_p(changed[q], 0) >= 0.05
+    assert CANDIDATES[0] < q < 1  # of these candidates some are too short and some needlessly long
+    assert all(mcnemar_p(changed[c], 0) < 0.05 for c in CANDIDATES if c < q)
+
+
+def test_five_changed_labels_may_be_chance_and_six_may_not():
+    assert mcnemar_p(5, 0) == 0.0625
+    assert mcnemar_p(6, 0) == 0.03125
+
+
+def test_automatic_windows_fall_back_on_the_longest_candidate(case):
+    q, lengths = tuning.automatic(*case, (0.1, 0.2))
+    assert q == 0.2 and lengths == quantile(case[0], case[1], 0.2)
+
+
+def distance(network, lengths, images, bits):
+    """Return the cross-entropy of a clock's softmax labels from the ReLU network's."""
+    logits = clock_driven(convert(network, lengths), images, bits, half_tick=True).logits
+    targets = network.logits(images).softmax(1)
+    return -(targets * logits.log_softmax(1)).sum(1).mean().item()
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_clocked_windows_are_at_least_as_close_to_relu_as_any_common_quantile(case, bits):
+    network, x, images = case
+    qs, lengths = tuning.clocked(network, x, images, bits, CANDIDATES)
+    assert lengths == [quantile(network, x, q)[n] for n, q in enumerate(qs)]
+    best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)
+    assert distance(network, lengths, images, bits) <= best + 1e-12
+
+
+def test_no_single_change_of_a_clocked_window_comes_closer(case):
+    network, x, images = case
+    qs, lengths = tuning.clocked(network, x, images, 2, CANDIDATES)
+    found = distance(network, lengths, images, 2)
+    for n in range(3):
+        for q in CANDIDATES:
+            other = [*lengths[:n], quantile(network, x, q)[n], *lengths[n + 1 :]]
+            assert distance(network, other, images, 2) >= found - 1e-12
+
+
+def test_a_network_without_hidden_layers_needs_no_windows():
+    network, x = random_network([12, 4]), random_pixels(50, 12)
+    assert tuning.automatic(network, x, x)[1] == []
+    assert tuning.clocked(network, x, x, 3) == ([], [])
