@@ -11,13 +11,16 @@ export MPLBACKEND = Agg
 settle = $(PYTHON) -c 'import os, sys; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
+EXPERIMENTS = membrane_traces adaptive_windows layer_normalisation time_resolution early_decision \
+    robustness degradation_causes
+
 .DELETE_ON_ERROR:
-.PHONY: help reproduce figures test lint clean
+.PHONY: help reproduce experiments figures test lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
-reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included (5 minutes)
+reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included (10 minutes)
 	@set -e; dataset=$$($(settle)); set -x; \
 	$(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
 	$(PYTHON) convert_all_models.py --dataset $$dataset; \
@@ -26,6 +29,11 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) time_axis_schematic.py --dataset $$dataset; \
 	$(PYTHON) numerical_exactness_test.py --dataset $$dataset; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
+
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the committed models (45 minutes)
+	@set -e; dataset=$$($(settle)); \
+	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset); \
+	for name in $(EXPERIMENTS); do (set -x; $(PYTHON) experiments/$$name.py --dataset $$dataset); done
 
 figures: $(VENV)/ttfs-ready ## the three figures from the committed models (half a minute)
 	@set -e; redraw=; \

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, windows
-from ttfs.command_line import Parser, text_table
+from ttfs.command_line import Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
 from ttfs.metrics import judged, percent, points_lost, simulated
@@ -141,7 +141,7 @@ def windows_table(rows: list[dict]) -> str:
     return text_table(header, [
         (
             str(row["depth"]), row["policy"], f"{row['parameter']:g}", f"{row['latency']:.1f}",
-            f"{points_lost(row):.2f}", f"{row['agreements']:,}/{row['n_test']:,}",
+            two_places(points_lost(row)), f"{row['agreements']:,}/{row['n_test']:,}",
             f"{row['mcnemar_p']:.2g}",
             f"{percent(sum(row['saturations']), max(1, sum(row['spikes']))):.2g} %",
             f"{100 * min(row['used_fraction']):.0f} to {100 * max(row['used_fraction']):.0f}",

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ttfs.command_line import text_table
+from ttfs.command_line import text_table, two_places
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
 from ttfs.metrics import points_lost
 
@@ -70,8 +70,9 @@ def summary(rows: list[dict]) -> list[tuple[str, dict[int, list[float]]]]:
 
 def mean_and_range(values: list[float]) -> str:
     """Return the mean and, in brackets, the smallest and the largest of several values."""
-    mean = f"{sum(values) / len(values):.2f}"
-    return f"{mean} ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else mean
+    mean = two_places(sum(values) / len(values))
+    low, high = two_places(min(values)), two_places(max(values))
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
 
 
 def summary_table(rows: list[dict]) -> str:
@@ -165,7 +166,7 @@ def draw_switches(axes, rows: list[dict]) -> None:
         colour = SNN_COLOUR if remedy and abs(value) < 1 else RELU_COLOUR
         axes.plot((0, value), (place, place), color=colour, lw=0.8)
         axes.plot(value, place, "o", color=colour, mfc="white" if remedy else colour, ms=3.5)
-        axes.annotate(f"{value:.2f}", (max(value, 0), place), (5, 0), textcoords="offset points",
+        axes.annotate(two_places(value), (max(value, 0), place), (5, 0), textcoords="offset points",
                       va="center", fontsize=5)  # fmt: skip
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(-0.6, 500)

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, windows
-from ttfs.command_line import DTYPES, Parser, text_table
+from ttfs.command_line import DTYPES, Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
 from ttfs.metrics import judged, points_lost, simulated
@@ -185,7 +185,7 @@ def normalisation_table(rows: list[dict]) -> str:
             f"{row['latency']:.1f}", f"{row['latency_after']:.0f}",
             f"{row['agreements']:,}/{row['n_test']:,}", f"{row['relative_error']:.1e}",
             str(row["saturations"]),
-            f"{points_lost(recipe[0]):.2f}" if recipe and row["trained"] else "-",
+            two_places(points_lost(recipe[0])) if recipe and row["trained"] else "-",
         ])  # fmt: skip
     header = ("depth", "network", "dtype", "latency before", "after", "agree", "logit error",
               "saturated", "lost by the recipe")  # fmt: skip

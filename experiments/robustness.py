@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, windows
-from ttfs.command_line import Parser, positive_int, text_table
+from ttfs.command_line import Parser, positive_int, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import WIDTH, depth_colour
 from ttfs.imperfections import Noise, noisy_closed_form, quantised
@@ -175,7 +175,10 @@ def robustness_table(rows: list[dict]) -> str:
     for policy, fault in dict.fromkeys((policy, fault) for _, policy, fault in table):
         for level in sorted(table[depths[0], policy, fault]):
             bands = [band(table[depth, policy, fault][level]) for depth in depths]
-            entries = [f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in bands]
+            entries = [
+                f"{two_places(mean)} ({two_places(low)} to {two_places(high)})"
+                for mean, low, high in bands
+            ]
             lines.append([fault, f"{level:g}", policy, *entries])
     return text_table(("fault", "level", "windows", *map(str, depths)), lines)
 

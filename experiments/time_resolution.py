@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, windows
-from ttfs.command_line import Parser, text_table
+from ttfs.command_line import Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
 from ttfs.metrics import judged, points_lost, simulated
@@ -145,7 +145,7 @@ def loss_table(rows: list[dict]) -> str:
     """Return the printed table of points lost, a line a depth, policy and threshold."""
     lines = []
     for (depth, policy, half_tick), found in series(rows).items():
-        lost = {row["bits"]: f"{points_lost(row):.2f}" for row in found}
+        lost = {row["bits"]: two_places(points_lost(row)) for row in found}
         name = "half a tick low" if half_tick else "at ticks"
         lines.append([str(depth), policy, name, *(lost.get(bits, "-") for bits in BITS)])
     return text_table(("depth", "windows", "threshold", *map(str, BITS)), lines)

@@ -10,19 +10,24 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from experiments.degradation_summary import summary, switch_label
 from ttfs import command_line
+from ttfs.command_line import two_places
 from ttfs.errors import InputError
-from ttfs.metrics import percent, percent_interval
+from ttfs.metrics import percent, percent_interval, points_lost
 from ttfs.results import load_results
 from ttfs.storage import written_atomically
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table with its numbers to the right."""
-    lines = [header, ["---:"] * len(header), *rows]
+def markdown(header: list[str], rows: list[list[str]], text_columns: int = 0) -> str:
+    """Return a Markdown table: its first columns hold text, the others numbers."""
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    lines = [header, rule, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -79,7 +84,83 @@ def exactness(results: dict) -> str:
     return markdown(["depth", *[f"{dtype}, {names[e]}" for dtype, e in columns]], rows)
 
 
-TABLES = {"training": training, "conversion": conversion, "exactness": exactness}
+def causes(results: dict) -> str:
+    """Return the table of points lost by cause and depth, means over training seeds."""
+    depths = (2, 4, 6, 8)
+    rows = [
+        [switch_label(label), *(two_places(np.mean(lost[depth])) for depth in depths)]
+        for label, lost in summary(results["rows"])
+    ]
+    return markdown(["points lost at depth", *map(str, depths)], rows, text_columns=1)
+
+
+def adaptive_windows(results: dict) -> str:
+    """Return the table of latencies, with calibrated and with automatic windows."""
+    by_policy = {(row["depth"], row["policy"]): row for row in results["rows"]}
+    rows = []
+    for depth in sorted({depth for depth, _ in by_policy}):
+        long, short = by_policy[depth, "calibrated"], by_policy[depth, "automatic"]
+        rows.append([
+            f"{depth}", f"{long['latency']:.1f}", f"{100 * short['parameter']:g} %",
+            f"{short['latency']:.1f}", f"{long['latency'] / short['latency']:.1f}",
+            two_places(points_lost(short)), f"{short['agreements']:,} of {short['n_test']:,}",
+            f"{short['mcnemar_p']:.2g}", f"{by_policy[depth, 'normalised']['latency']:.0f}",
+        ])  # fmt: skip
+    header = ["depth", "latency, 1.5 x largest", "automatic quantile", "latency", "times shorter",
+              "lost (points)", "same label", "McNemar p", "latency, normalised"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def time_resolution(results: dict) -> str:
+    """Return the table of points lost by the clock's bits, with and without the remedies."""
+    bits = (1, 2, 3, 4, 5)
+    policies = {
+        ("calibrated", False): "1.5 x largest; at ticks",
+        ("calibrated", True): "1.5 x largest; half a tick low",
+        ("0.95", True): "95 %; half a tick low",
+        ("each layer", True): "each layer's own; half a tick low",
+    }  # fmt: skip
+    lost = {(row["depth"], row["policy"], row["half_tick"], row["bits"]): points_lost(row)
+            for row in results["rows"]}  # fmt: skip
+    rows = [
+        [f"{depth}", name, *(two_places(lost[depth, *policy, b]) for b in bits)]
+        for depth in sorted({key[0] for key in lost}) for policy, name in policies.items()
+    ]  # fmt: skip
+    header = ["depth", "windows; threshold", *(f"{2**b} ticks" for b in bits)]
+    return markdown(header, rows, text_columns=2)
+
+
+def robustness(results: dict) -> str:
+    """Return the table of points lost by fault and window policy, means of the noise seeds."""
+    chosen = [
+        ("jitter of 1 % of the window", "jitter", 0.01), ("jitter of 10 %", "jitter", 0.1),
+        ("1 % of the spikes lost", "loss", 0.01), ("10 % lost", "loss", 0.1),
+        ("thresholds off by 1 % of the window", "mismatch", 0.01),
+        ("thresholds off by 10 %", "mismatch", 0.1),
+        ("weights of 4 bits, a scale a neuron", "weights of a neuron", 4),
+        ("weights of 3 bits", "weights of a neuron", 3),
+    ]  # fmt: skip
+    depths, rows = (2, 4, 6, 8), []
+    for name, fault, level in chosen:
+        for policy, windows in (("calibrated", "1.5 x largest"), ("automatic", "automatic")):
+            entries = []
+            for depth in depths:
+                found = [
+                    points_lost(row) for row in results["rows"]
+                    if (row["depth"], row["windows"], row["fault"], row["level"])
+                    == (depth, policy, fault, level)
+                ]  # fmt: skip
+                entries.append(two_places(np.mean(found)) if found else "")
+            if all(entries):
+                rows.append([name, windows, *entries])
+    return markdown(["points lost at depth", "windows", *map(str, depths)], rows, text_columns=2)
+
+
+TABLES = {
+    "training": training, "conversion": conversion, "exactness": exactness,
+    "degradation_causes": causes, "adaptive_windows": adaptive_windows,
+    "time_resolution": time_resolution, "robustness": robustness,
+}  # fmt: skip
 
 
 def with_tables(text: str, folder: Path) -> str:

@@ -3,7 +3,16 @@ import torch
 from oracles import random_network, random_pixels
 
 from ttfs.conversion import convert
-from ttfs.metrics import batches, compare, percent, percent_interval
+from ttfs.metrics import (
+    batches,
+    compare,
+    judged,
+    mcnemar_p,
+    percent,
+    percent_interval,
+    points_lost,
+    simulated,
+)
 from ttfs.simulation import closed_form
 from ttfs.windows import calibrated
 
@@ -71,3 +80,29 @@ def test_wilson_interval_is_the_textbooks():
     # p = 0.9, n = 100, z = 1.95996: (0.8256, 0.9448)
     assert percent_interval(90, 100) == pytest.approx((82.56, 94.48), abs=0.01)
     assert percent(9801, 10000) == 98.01
+
+
+def test_paired_counts_by_hand():
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    relu, other = torch.tensor([0, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1])
+    row = judged(relu, other, labels)
+    assert row == {
+        "n_test": 5, "relu_correct": 3, "snn_correct": 3, "agreements": 2,
+        "relu_alone_correct": 1, "snn_alone_correct": 1, "mcnemar_p": 1.0,
+    }  # fmt: skip
+    assert points_lost(row | {"snn_correct": 1}) == 40.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "p"), [((0, 0), 1.0), ((3, 0), 0.25), ((0, 6), 1 / 32), ((9, 1), 22 / 1024)]
+)
+def test_mcnemars_exact_p_is_twice_the_binomial_tail(counts, p):
+    assert mcnemar_p(*counts) == pytest.approx(p)
+
+
+def test_a_simulator_run_in_parts_gives_what_it_gives_at_once(case):
+    _, snn, images, _ = case
+    logits, audit = simulated(lambda x: closed_form(snn, x), images, size=700)
+    whole = closed_form(snn, images)
+    torch.testing.assert_close(logits, whole.logits, rtol=0, atol=1e-13)
+    assert [layer.row() for layer in audit] == [layer.row() for layer in whole.audit]

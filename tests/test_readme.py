@@ -10,7 +10,16 @@ import numerical_exactness_test
 import spike_distribution_plot
 import time_axis_schematic
 import train_mnist_pytorch
-from experiments import write_readme_tables
+from experiments import (
+    adaptive_windows,
+    degradation_causes,
+    early_decision,
+    layer_normalisation,
+    membrane_traces,
+    robustness,
+    time_resolution,
+    write_readme_tables,
+)
 from ttfs.results import load_results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +31,13 @@ SCRIPTS = {
     "spike_distribution_plot.py": spike_distribution_plot,
     "time_axis_schematic.py": time_axis_schematic,
     "numerical_exactness_test.py": numerical_exactness_test,
+    "experiments/adaptive_windows.py": adaptive_windows,
+    "experiments/degradation_causes.py": degradation_causes,
+    "experiments/early_decision.py": early_decision,
+    "experiments/layer_normalisation.py": layer_normalisation,
+    "experiments/membrane_traces.py": membrane_traces,
+    "experiments/robustness.py": robustness,
+    "experiments/time_resolution.py": time_resolution,
 }
 
 
@@ -85,11 +101,26 @@ def test_every_file_in_the_readme_exists():
 
 def test_every_make_target_in_the_readme_exists():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    used = re.findall(r"make (\w+)", README)
-    assert {"reproduce", "test", "figures"} <= set(used) <= set(targets)
+    used = re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)
+    assert {"reproduce", "test", "figures", "experiments"} <= set(used) <= set(targets)
 
 
 def test_every_test_that_the_readme_promises_runs_on_the_python_it_names():
     assert "Python 3.11 or newer" in README
     assert "Python 3.11 or newer" in (ROOT / "requirements.txt").read_text()
     assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_make_experiments_runs_every_experiment_and_no_other():
+    makefile = (ROOT / "Makefile").read_text()
+    listed = re.search(r"EXPERIMENTS = (.*?)\n\n", makefile, re.DOTALL)[1].replace("\\", "").split()
+    assert sorted(listed) == sorted(
+        script.split("/")[1].removesuffix(".py") for script in SCRIPTS if "/" in script
+    )
+
+
+def test_every_figure_is_in_the_readme_and_every_result_is_drawn():
+    figures = {path.stem for path in (ROOT / "figures").glob("*.png")}
+    assert figures == {name for name in re.findall(r"\(figures/(\w+)\.png\)", README)}
+    results = {path.stem for path in (ROOT / "results").glob("*.json")}
+    assert results == figures - {"depth_comparison"} | {"conversion", "training", "exactness"}

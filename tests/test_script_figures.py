@@ -141,6 +141,26 @@ def test_image_of_the_time_axis_depends_on_the_seed(out, tmp_path):
     assert images[0] == images[1] != images[2]
 
 
+def test_main_figure_shows_the_published_recipe_where_its_results_are(out, tmp_path):
+    folder = tmp_path / "results" / "digits"
+    folder.mkdir(parents=True)
+    (folder / "conversion.json").write_text(json.dumps(results(out, "conversion")))
+    places = [*folders(tmp_path, "results", "figures"), "--dataset", "digits", "--formats", "svg"]
+    printed = run(create_plot, *places)
+    assert "degradation_causes.json not found" in printed
+    assert "published" not in figure(tmp_path, "depth_comparison", "svg").decode()
+    counts = {"n_test": 100, "relu_correct": 90, "snn_correct": 70}
+    causes = [
+        {"cause": "preprocessing", "variant": "recipe on raw pixels", "depth": 2, **counts},
+        {"cause": "published", "variant": "as published", "depth": 2, "points_lost": 0.3},
+    ]
+    (folder / "degradation_causes.json").write_text(json.dumps({"rows": causes}))
+    assert "not found" not in run(create_plot, *places)
+    drawn = figure(tmp_path, "depth_comparison", "svg").decode()
+    assert "by the published recipe," in drawn and "1 training seeds" in drawn
+    assert "as published" in drawn
+
+
 @pytest.mark.parametrize("newer", ["mnist", "digits"])
 def test_auto_draws_the_data_set_that_was_measured_last(out, tmp_path, newer):
     (tmp_path / "results" / "digits").mkdir(parents=True)

@@ -122,6 +122,50 @@ def test_conversion_with_short_windows_counts_what_was_cut_off_and_fails_if_stri
     run(convert_all_models, *DIGITS, *places, *short)  # without --strict it is a measurement
 
 
+@pytest.mark.parametrize(
+    "options", [["--engine", "event-driven"], ["--engine", "event-driven", "--neuron", "alpha"],
+                ["--neuron", "alpha"], ["--dtype", "float32"]], ids=" ".join,
+)  # fmt: skip
+def test_every_engine_neuron_and_precision_finds_the_same_labels(out, tmp_path, options):
+    places = [*folders(out, "models"), *folders(tmp_path, "results")]
+    run(convert_all_models, *DIGITS, *places, *options, "--strict")
+    assert [row["agreements"] for row in results(tmp_path, "conversion")["rows"]] == [300, 300]
+
+
+def test_alpha_without_its_guard_fires_early_and_the_audit_names_the_layer(out, tmp_path):
+    places = [*folders(out, "models"), *folders(tmp_path, "results")]
+    options = ["--engine", "event-driven", "--neuron", "alpha", "--no-guard", "--margin", 0]
+    printed = run(convert_all_models, *DIGITS, *places, *options, "--strict", status=1)
+    premature = [
+        (row["depth"], layer["layer"])
+        for row in results(tmp_path, "conversion")["rows"]
+        for layer in row["audit"] if layer["premature"]
+    ]  # fmt: skip
+    assert premature and all(f"depth {d}, layer {n}" in printed for d, n in premature)
+
+
+def test_coarse_clock_loses_spikes_and_says_so(out, tmp_path):
+    places = [*folders(out, "models"), *folders(tmp_path, "results")]
+    printed = run(convert_all_models, *DIGITS, *places, "--engine", "clock-driven", "--bits", 2)
+    for row in results(tmp_path, "conversion")["rows"]:
+        missing = sum(layer["missing"] for layer in row["audit"])
+        assert missing > 0 and row["agreements"] < 300
+    assert "violations in: depth 2, layer 1" in printed
+
+
+def test_automatic_windows_are_shorter_and_change_few_labels(out, tmp_path):
+    latency = {}
+    for policy in ("calibrated", "auto"):
+        places = [*folders(out, "models"), *folders(tmp_path, "results")]
+        run(convert_all_models, *DIGITS, *places, "--windows", policy)
+        rows = results(tmp_path, "conversion")["rows"]
+        latency[policy] = [row["latency"] for row in rows]
+        assert all(row["agreements"] >= 290 for row in rows)
+    assert all(
+        short < long for short, long in zip(latency["auto"], latency["calibrated"], strict=True)
+    )
+
+
 def test_conversion_of_sampled_images_depends_on_the_seed_alone(out, tmp_path):
     rows = []
     for seed in (0, 0, 1):

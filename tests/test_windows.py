@@ -5,7 +5,7 @@ from oracles import random_network, random_pixels
 
 from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
-from ttfs.windows import calibrated, fixed, quantile
+from ttfs.windows import calibrated, fixed, normalise_layers, quantile, quantiles, safe
 
 
 def test_fixed_windows_are_the_same_for_every_hidden_layer():
@@ -71,3 +71,49 @@ def test_an_impossible_margin_is_refused(margin):
 def test_an_impossible_quantile_is_refused(q):
     with pytest.raises(InputError, match="quantile"):
         quantile(random_network([7, 5, 3]), random_pixels(5, 7), q)
+
+
+@pytest.mark.parametrize("sizes", [[7, 3], [7, 5, 3], [12, 20, 15, 10, 4]])
+def test_normalised_network_computes_the_same_in_windows_of_one(sizes):
+    network, x = random_network(sizes), random_pixels(50, sizes[0])
+    lengths = [2.5 * (n + 1) for n in range(len(sizes) - 2)]
+    normalised = normalise_layers(network, lengths)
+    torch.testing.assert_close(normalised.logits(x), network.logits(x), rtol=0, atol=1e-13)
+    for n, length in enumerate(lengths):
+        found, expected = normalised.activations(x)[n], network.activations(x)[n] / length
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-15)
+    largest = calibrated(network, x, margin=0)
+    assert calibrated(normalise_layers(network, largest), x, margin=0) == pytest.approx(
+        [1.0] * len(largest)
+    )
+
+
+@pytest.mark.parametrize("lengths", [[], [1.0], [1.0, 0.0], [1.0, -2.0], [1.0, float("inf")]])
+def test_normalisation_needs_a_positive_length_for_every_hidden_layer(lengths):
+    with pytest.raises(InputError, match="2 positive window lengths"):
+        normalise_layers(random_network([7, 5, 4, 3]), lengths)
+
+
+def test_safe_windows_by_hand():
+    # b + L_{n-1} x positive weights: 0.5 + 1 x 3, then the larger of -1 + 3.5 x 2 and 0 + 3.5 x 1.
+    network = ReluNetwork(
+        [[[3.0], [-2.0]], [[2.0, 1.0]], torch.ones(2, 1)], [[0.5], [-1.0, 0.0], [0.0]]
+    )
+    assert safe(network) == pytest.approx([3.5, 6.0], rel=1e-5)
+    assert safe(network)[0] > 3.5
+
+
+def test_safe_windows_hold_every_activation():
+    network = random_network([20, 30, 40, 3])
+    lengths = safe(network)
+    for activation, length in zip(network.activations(torch.ones(1, 20)), lengths, strict=True):
+        assert activation.max() < length
+
+
+def test_safe_window_of_a_layer_that_cannot_fire_is_one():
+    assert safe(ReluNetwork([-torch.ones(2, 3), torch.ones(3, 1)], [torch.zeros(3), [0.0]])) == [1]
+
+
+def test_several_quantiles_from_one_pass_equal_each_alone():
+    network, x = random_network([20, 30, 40, 3]), random_pixels(100, 20)
+    assert quantiles(network, x, [0.5, 0.9]) == [quantile(network, x, q) for q in (0.5, 0.9)]

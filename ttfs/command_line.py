@@ -246,3 +246,8 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(len(row[k]) for row in table) for k in range(len(header))]
     lines = ["  ".join(e.rjust(w) for e, w in zip(row, widths, strict=True)) for row in table]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def two_places(points: float) -> str:
+    """Return a number with two decimals, and no minus sign on zero."""
+    return f"{round(points, 2) + 0.0:.2f}"

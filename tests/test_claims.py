@@ -1,0 +1,225 @@
+"""Every number in the README's prose, worked out again from the committed results."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ttfs.metrics import percent, percent_interval, points_lost
+from ttfs.results import load_results
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+DEPTHS = (2, 4, 6, 8)
+
+
+def rows(name: str, **keys) -> list[dict]:
+    """Return the committed rows that have these values."""
+    found = load_results(ROOT / "results" / f"{name}.json", "")["rows"]
+    return [row for row in found if all(row.get(key) == value for key, value in keys.items())]
+
+
+def lost(name: str, **keys) -> list[float]:
+    """Return the points lost, one value a row."""
+    return [points_lost(row) for row in rows(name, **keys)]
+
+
+def means(**keys) -> list[float]:
+    """Return the mean points lost of a cause, one value a depth."""
+    return [np.mean(lost("degradation_causes", depth=depth, **keys)) for depth in DEPTHS]
+
+
+def listed(values, digits: int = 1) -> str:
+    """Return numbers with slashes between them; never -0.0."""
+    return " / ".join(f"{round(value, digits) + 0.0:.{digits}f}" for value in values)
+
+
+def spread(values, digits: int = 1) -> str:
+    """Return the smallest and the largest of several numbers."""
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+
+
+BOTH = {"cause": "preprocessing", "variant": "recipe on raw pixels"}
+MISMATCH = {"cause": "preprocessing", "variant": "ReLU on raw pixels"}
+EARLY = {"cause": "premature", "variant": "no guard"}
+
+
+def recipe():
+    return (
+        f"Alone, this costs {listed(means(cause='recipe', variant='bias not rescaled'), 2)} points"
+    )
+
+
+def mismatch():
+    accuracy = [
+        np.mean([100 * row["snn_correct"] / row["n_test"] for row in
+                 rows("degradation_causes", depth=depth, **MISMATCH)]) for depth in DEPTHS
+    ]  # fmt: skip
+    return f"ours falls to {listed(accuracy)} % on raw pixels"
+
+
+def both():
+    return f"Together they lose {listed(means(**BOTH))} points"
+
+
+def both_at_8_layers():
+    values = sorted(lost("degradation_causes", depth=8, **BOTH))
+    return f"the three seeds lose {values[0]:.0f}, {values[1]:.0f} and {values[2]:.0f} points"
+
+
+def low_precision():
+    float16, bfloat16 = (
+        means(cause="precision", variant="absolute", dtype=dtype)[-1]
+        for dtype in ("float16", "bfloat16")
+    )
+    return f"in float16 it loses {float16:.2f} points at 8 layers, in bfloat16 {bfloat16:.2f}"
+
+
+def window_of_15():
+    (row,) = rows("degradation_causes", cause="short windows", t_max=15, depth=8, training_seed=0)
+    cut = sum(row["saturations"])
+    return f"it cuts {cut:,} activations of the 8-layer network, and costs {points_lost(row):.2f}"
+
+
+def premature():
+    found = rows("degradation_causes", **EARLY)
+    cases = [np.dot(row["neurons"], row["images"]) for row in found]
+    shares = [percent(sum(row["premature"]), n) for row, n in zip(found, cases, strict=True)]
+    points = lost("degradation_causes", **EARLY)
+    return (
+        f"does so in {spread(shares, 2)} % of all cases, and that costs {spread(points, 0)} points"
+    )
+
+
+def below_rest():
+    found = rows("degradation_causes", **EARLY)
+    early = sum(sum(row["premature"]) for row in found)
+    at_once = sum(n * m for r in found for n, m in zip(r["thresholds_below_rest"], r["images"],
+                  strict=True))  # fmt: skip
+    return f"{percent(at_once, early):.0f} % of these spikes come from neurons whose threshold"
+
+
+def growth():
+    found = rows("degradation_causes", cause="window growth", variant="window", dtype="float32")
+    factors = [b / a for r in found for a, b in zip(r["windows"], r["windows"][1:], strict=False)]
+    longest = max(row["windows"][-1] for row in found if row["depth"] == 8)
+    safe32 = means(cause="window growth", variant="absolute", dtype="float32")[-1]
+    return (f"They grow {min(factors):.0f}- to {max(factors):.0f}-fold a layer, up to "
+            f"{longest / 1e9:.1f} billion units at 8 layers, and absolute float32 times then cost "
+            f"{safe32:.0f} points")  # fmt: skip
+
+
+def literal():
+    return f"used literally, it costs {listed(means(cause='formula', variant='literal'))} points"
+
+
+def single_layer():
+    (row,) = rows("exactness", depth=2, layer=1, dtype="float64", engine="events")
+    assert 2.47e-9 / np.spacing(15.0) == pytest.approx(1.4e6, rel=0.01)
+    return f"1.4 million float64 ulps at t = 15; here, spike by spike, {row['error_ulp']:.0f} ulps"
+
+
+def silent():
+    found = rows("spike_time_distributions", depth=8)
+    spikes, neurons = (sum(row[k] for row in found) for k in ("silent", "spikes"))
+    return f"{percent(spikes, spikes + neurons):.0f} % of the neurons of the 8-layer network"
+
+
+def thousand_images():
+    low, high = percent_interval(980, 1000)
+    return f"a 95 % interval from {low:.1f} to {high:.1f} %"
+
+
+def plain_mcnemar():
+    depths = []
+    for depth in DEPTHS:
+        allowed = [row for row in rows("adaptive_windows", depth=depth, policy="quantile")
+                   if row["validation_mcnemar_p"] >= 0.05]  # fmt: skip
+        if min(allowed, key=lambda row: row["latency"])["mcnemar_p"] < 0.05:
+            depths.append(str(depth))
+    return (
+        f"At {', '.join(depths[:-1])} and {depths[-1]} layers, the shortest windows that it allows"
+    )
+
+
+def factor():
+    (row,) = rows("layer_normalisation", kind="sample", depth=8, layer=8)
+    return f"at 8 layers from {row['factor'][0]:.0f} to {row['factor'][2]:.0f}"
+
+
+def one_bit():
+    values = [lost("time_resolution", depth=d, policy="each layer", bits=1)[0] for d in DEPTHS]
+    return f"Two ticks a window cost {listed(values, 2)} points"
+
+
+def early_answers():
+    found = rows("early_decision", depth=8, windows="automatic")
+    (half,) = (row for row in found if row["fraction"] == 0.5)
+    right = percent(half["promised_correct"], half["n_test"])
+    certain = next(row["fraction"] for row in found if row["certain"] >= row["n_test"] / 2)
+    return (f"{right:.0f} % of the promised answers at 8 layers are right when half of the last "
+            f"window has passed, but certainty comes late: half of the answers are certain after "
+            f"{100 * certain:.0f} % of it")  # fmt: skip
+
+
+def float16_exactness():
+    worst = {
+        dtype: min(row["agreements"] for row in rows("exactness", output=True, dtype=dtype))
+        for dtype in ("float16", "bfloat16")
+    }
+    return f"at worst {worst['float16']:,} labels in float16 and {worst['bfloat16']:,} in bfloat16"
+
+
+CLAIMS = [
+    recipe, mismatch, both, both_at_8_layers, low_precision, window_of_15, premature, below_rest,
+    growth, literal, single_layer, silent, thousand_images, plain_mcnemar, factor, one_bit,
+    early_answers, float16_exactness,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
+def test_number_in_the_prose_is_in_the_results(claim):
+    assert claim() in README
+
+
+def test_no_label_changes_where_the_readme_says_so():
+    for keys in (
+        {"cause": "recipe", "variant": "bias rescaled"},
+        {"cause": "precision", "dtype": "float32"},
+        {"cause": "preprocessing", "variant": "folded into the first layer, B1"},
+        {"cause": "premature", "variant": "guard"},
+        {"cause": "premature", "variant": "B1"},
+    ):
+        found = rows("degradation_causes", **keys)
+        assert len(found) >= 12
+        assert all(row["agreements"] == row["n_test"] == 10_000 for row in found), keys
+
+
+def test_losses_that_the_readme_calls_growing_grow():
+    assert means(**BOTH) == sorted(means(**BOTH))
+    ticks = means(cause="time resolution", variant="ticks", bits=3)
+    assert ticks == sorted(ticks)
+
+
+def test_automatic_windows_are_at_least_three_times_shorter_at_no_significant_loss():
+    for depth in DEPTHS:
+        (long,) = rows("adaptive_windows", depth=depth, policy="calibrated")
+        (short,) = rows("adaptive_windows", depth=depth, policy="automatic")
+        assert long["latency"] >= 3 * short["latency"]
+        assert short["mcnemar_p"] >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("depths", "limits"), [((2, 4, 6), {1: 1.5, 2: 0.4, 3: 0.15}), ((8,), {1: 3.0, 2: 0.9, 3: 0.2})]
+)
+def test_few_time_steps_cost_little(depths, limits):
+    for depth in depths:
+        for bits, limit in limits.items():
+            (points,) = lost("time_resolution", depth=depth, policy="each layer", bits=bits)
+            assert points <= limit
+
+
+def test_layer_normalisation_changes_no_label_down_to_depth_64():
+    found = rows("layer_normalisation", kind="network")
+    assert {row["depth"] for row in found} == {2, 4, 6, 8, 16, 32, 64}
+    assert all(row["agreements"] == row["n_test"] == 10_000 for row in found)
