@@ -10,7 +10,7 @@ Writes  results/conversion.json            a row a depth: integer counts, window
     python convert_all_models.py --engine event-driven --strict    # spike by spike, about 30 s
 """
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import DTYPES, Parser, positive_float, text_table
 from ttfs.conversion import NEURONS, convert
 from ttfs.datasets import choose_dataset, load_dataset
@@ -94,9 +94,9 @@ def main(argv=None) -> int:
         raise InputError("--no-guard needs --engine event-driven and --neuron alpha")
     check_writable(args.results)
     dataset = choose_dataset(args.dataset, args.data_dir)
-    networks = command_line.load_networks(args.models, dataset, args.depths)
+    networks = stages.load_networks(args.models, dataset, args.depths)
     training, validation, test = load_dataset(dataset, args.data_dir)
-    chosen = command_line.chosen_images(len(test.labels), args.samples, args.seed)
+    chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
     rows = []
     for depth, network in networks.items():
         lengths = window_lengths(args, network, training.images, validation.images)
@@ -117,7 +117,7 @@ def main(argv=None) -> int:
         for row in rows for layer in row["audit"] if any(layer[key] for key in VIOLATIONS)
     ]  # fmt: skip
     print(f"violations in: {'; '.join(broken)}" if broken else "no violation in any layer")
-    print(command_line.wrote([path]))
+    print(stages.wrote([path]))
     return 1 if args.strict and broken else 0
 
 

@@ -13,8 +13,8 @@ With the optional results, what the published recipe loses stands beside what th
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ttfs import command_line
-from ttfs.command_line import Parser, dataset_measured_last
+from ttfs import command_line, stages
+from ttfs.command_line import Parser
 from ttfs.datasets import DATASETS
 from ttfs.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH, save_figures
 from ttfs.metrics import percent, percent_interval, points_lost
@@ -115,7 +115,7 @@ def main(argv=None) -> None:
     """Read the results and write the figure."""
     args = parse(argv)
     check_writable(args.figures)
-    dataset = dataset_measured_last(args.dataset, args.results, "conversion.json")
+    dataset = stages.dataset_measured_last(args.dataset, args.results, "conversion.json")
     folder = output_folder(args.results, dataset)
     results = load_results(folder / "conversion.json", COMMAND)
     causes = folder / "degradation_causes.json"
@@ -125,7 +125,7 @@ def main(argv=None) -> None:
     print(dataset)
     if not results["causes"]:
         print(f"without the published recipe: {causes} not found; `{CAUSES_COMMAND}` makes it")
-    print(command_line.wrote(paths))
+    print(stages.wrote(paths))
 
 
 if __name__ == "__main__":

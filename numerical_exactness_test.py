@@ -14,7 +14,7 @@ float64 or float32, a label differs or a logit is off by more than LOGIT_LIMIT o
 
 import torch
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import DTYPES, Parser, positive_int, text_table
 from ttfs.conversion import NEURONS, convert
 from ttfs.datasets import choose_dataset, load_dataset
@@ -134,9 +134,9 @@ def main(argv=None) -> int:
     args = parse(argv)
     check_writable(args.results)
     dataset = choose_dataset(args.dataset, args.data_dir)
-    networks = command_line.load_networks(args.models, dataset, args.depths)
+    networks = stages.load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
-    chosen = command_line.chosen_images(len(test.labels), args.samples, args.seed)
+    chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
     rows = []
     for depth, network in networks.items():
         snn = convert(network, windows.calibrated(network, training.images), args.neuron)
@@ -167,7 +167,7 @@ def main(argv=None) -> int:
         "\n".join(faults)
         or "exact: every error under its bound, every label equal (float64, float32)"
     )
-    print(command_line.wrote([path]))
+    print(stages.wrote([path]))
     return 1 if faults else 0
 
 

@@ -15,7 +15,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
@@ -42,9 +42,9 @@ def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth and layer: how many spikes fall into each fortieth of the window."""
     if min(args.depths) < 2:
         raise InputError("--depths 1: a network of one layer has no hidden neurons that could fire")
-    networks = command_line.load_networks(args.models, dataset, args.depths)
+    networks = stages.load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
-    chosen = command_line.chosen_images(len(test.labels), args.samples, args.seed)
+    chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
     rows = []
     for depth, network in networks.items():
         snn = convert(network, windows.calibrated(network, training.images))
@@ -122,12 +122,12 @@ def draw_histogram(axes, row: dict) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, and say what was written."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "spike_distribution_plot.py", NAME, measure, draw_spike_histograms
     )
     print(f"{results['dataset']}, {results['rows'][0]['n_test']:,} test images\n")
     print(spike_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def spike_table(rows: list[dict]) -> str:

@@ -14,7 +14,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.coding import encode
 from ttfs.command_line import Parser
 from ttfs.conversion import convert
@@ -39,7 +39,7 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth: its windows, every spike of one image, and the output potentials."""
-    networks = command_line.load_networks(args.models, dataset, args.depths)
+    networks = stages.load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     n_test = len(test.labels)
     image = np.random.default_rng(args.seed).integers(n_test) if args.image is None else args.image
@@ -125,14 +125,14 @@ def draw_spikes(axes, place: int, window: list[float], layer: dict, colour) -> N
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, and say what was written."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "time_axis_schematic.py", NAME, measure, draw_time_axes
     )
     row = results["rows"][0]
     print(f"{results['dataset']}, test image {row['image']} (a {row['label']}): t_max by layer\n")
     for row in results["rows"]:
         print(f"{row['depth']} layers  ", "  ".join(f"{t_max:.4g}" for _, t_max in row["windows"]))
-    print("\n" + command_line.wrote(written))
+    print("\n" + stages.wrote(written))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from ttfs import command_line
+from ttfs import command_line, stages
 from ttfs.command_line import Parser, positive_float, positive_int, text_table, usable_device
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
@@ -90,7 +90,7 @@ def main(argv=None) -> None:
     save_results(written[-1], "train_mnist_pytorch.py", args, dataset, rows)
     print(f"{dataset}, accuracy in per cent\n")
     print(training_table(rows), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def training_table(rows: list[dict]) -> str:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
@@ -37,16 +37,13 @@ T_MAX_SWEEP = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
-    parser.add_quick()
-    parser.add_redraw()
+    parser.add_experiment()
     return parser.parse_args(argv)
 
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth, policy and parameter."""
-    networks, training, validation, test = command_line.networks_and_images(args, dataset)
+    networks, training, validation, test = stages.networks_and_images(args, dataset)
     rows = []
     for depth, network in command_line.progress(networks.items(), "depths"):
         cases = [("fixed", t_max, windows.fixed(network, t_max)) for t_max in T_MAX_SWEEP]
@@ -126,12 +123,12 @@ def draw_depth(axes, rows: list[dict], named: bool) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/adaptive_windows.py", NAME, measure, draw_pareto
     )
     print(f"{results['dataset']}: latency in input windows, accuracy lost in points\n")
     print(windows_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def windows_table(rows: list[dict]) -> str:

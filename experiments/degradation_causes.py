@@ -28,7 +28,7 @@ from experiments.degradation_variants import (
     preprocessing,
     untrained_window_growth,
 )
-from ttfs import command_line, published
+from ttfs import command_line, published, stages
 from ttfs.command_line import Parser
 from ttfs.datasets import load_dataset
 
@@ -39,14 +39,11 @@ TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "target": 98.
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
     parser.add_argument(
         "--seeds", type=command_line.seed_number, nargs="+", default=[0, 1, 2], metavar="SEED",
         help="training seeds; 0 is committed",
     )  # fmt: skip
-    parser.add_quick("depths up to 4, seed 0, 300 test images, 1 epoch of training")
-    parser.add_redraw()
+    parser.add_experiment("seed 0, 300 test images, 1 epoch of training")
     args = parser.parse_args(argv)
     if args.quick:
         args.depths, args.seeds = [depth for depth in args.depths if depth <= 4], [0]
@@ -58,7 +55,7 @@ def measure(args, dataset: str) -> list[dict]:
     training, _, test = load_dataset(dataset, args.data_dir)
     networks = {
         Job(depth, 0, False): network
-        for depth, network in command_line.load_networks(args.models, dataset, args.depths).items()
+        for depth, network in stages.load_networks(args.models, dataset, args.depths).items()
     }
     jobs = [Job(*key) for key in itertools.product(args.depths, args.seeds, (False, True))]
     missing = [job for job in jobs if job not in networks]
@@ -87,14 +84,14 @@ def measure(args, dataset: str) -> list[dict]:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print the summary."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/degradation_causes.py", NAME, measure, draw_causes
     )
     print(f"{results['dataset']}: mean over training seeds (smallest to largest)\n")
     print(summary_table(results["rows"]), "\n")
     print("Untrained networks: the first depth at which over 1 % of labels differ from ReLU's\n")
     print(failing_depths(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.errors import InputError
@@ -40,10 +40,7 @@ NEAR = 0.1  # points: as good as the final accuracy
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
-    parser.add_quick()
-    parser.add_redraw()
+    parser.add_experiment()
     return parser.parse_args(argv)
 
 
@@ -51,7 +48,7 @@ def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth, window policy and moment."""
     if min(args.depths) < 2:
         raise InputError("--depths 1: a network of one layer has no hidden window to read early")
-    networks, training, validation, test = command_line.networks_and_images(args, dataset)
+    networks, training, validation, test = stages.networks_and_images(args, dataset)
     rows = []
     for depth, network in command_line.progress(networks.items(), "depths"):
         policies = {
@@ -130,13 +127,13 @@ def draw_early_decision(results: dict) -> Figure:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/early_decision.py", NAME, measure, draw_early_decision
     )
     print(f"{results['dataset']}: elapsed part of the last window, in per cent; time in input "
           "windows\n")  # fmt: skip
     print(decision_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def first(rows: list[dict], reached) -> dict:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import DTYPES, Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
@@ -40,16 +40,13 @@ BAND = (0.05, 0.5, 0.95)  # of the images
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
-    parser.add_quick("depths up to 4, and 16; 500 test and 5,000 training images")
-    parser.add_redraw()
+    parser.add_experiment("and 16; 500 test and 5,000 training images")
     return parser.parse_args(argv)
 
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a network and precision, a row a layer, and a row a sample-wise recipe."""
-    networks, training, _, test = command_line.networks_and_images(args, dataset)
+    networks, training, _, test = stages.networks_and_images(args, dataset)
     cases = [(network, True) for network in networks.values()]
     cases += [
         (random_network(architecture(depth, 400), seed=0), False)
@@ -167,12 +164,12 @@ def draw_factors(axes, rows: list[dict]) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/layer_normalisation.py", NAME, measure, draw_normalisation
     )
     print(f"{results['dataset']}: latency in input windows, error of the largest logit\n")
     print(normalisation_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def normalisation_table(rows: list[dict]) -> str:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.coding import encode
 from ttfs.command_line import Parser, positive_int, text_table
 from ttfs.conversion import convert
@@ -46,7 +46,7 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a panel: a neuron's potential from its t_start to its t_max."""
-    network = command_line.load_networks(args.models, dataset, [args.depth])[args.depth]
+    network = stages.load_networks(args.models, dataset, [args.depth])[args.depth]
     training, _, test = load_dataset(dataset, args.data_dir)
     if not 0 <= args.image < len(test.labels):
         raise InputError(f"--image {args.image}: the test images are 0 to {len(test.labels) - 1}")
@@ -161,7 +161,7 @@ def draw_trace(axes, row: dict) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, and say what was written."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/membrane_traces.py", NAME, measure, draw_traces
     )
     header = ("layer", "neuron", "model", "guard", "threshold", "t_min", "spike", "t_max")
@@ -172,7 +172,7 @@ def main(argv=None) -> None:
             "silent" if row["spike"] is None else f"{row['spike']:.3f}", f"{row['t_max']:.3f}",
         ) for row in results["rows"]
     ]), "\n")  # fmt: skip
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 if __name__ == "__main__":

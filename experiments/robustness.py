@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, positive_int, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import WIDTH, depth_colour
@@ -45,19 +45,16 @@ WEIGHT_BITS = (8, 7, 6, 5, 4, 3, 2)
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
     parser.add_argument(
         "--noise-seeds", type=positive_int, default=10, metavar="N", help="noise seeds, 0 to N - 1"
     )
-    parser.add_quick("depths up to 4, 500 test images, 2 noise seeds")
-    parser.add_redraw()
+    parser.add_experiment("500 test images, 2 noise seeds")
     return parser.parse_args(argv)
 
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth, window policy, fault, level and noise seed."""
-    networks, training, validation, test = command_line.networks_and_images(args, dataset)
+    networks, training, validation, test = stages.networks_and_images(args, dataset)
     seeds = range(2 if args.quick else args.noise_seeds)
     rows = []
     for depth, network in networks.items():
@@ -159,12 +156,12 @@ def draw_line(axes, depth: int, by_level: dict[float, list[float]], style: str) 
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/robustness.py", NAME, measure, draw_robustness
     )
     print(f"{results['dataset']}: points lost, mean of the noise seeds (95 % band)\n")
     print(robustness_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def robustness_table(rows: list[dict]) -> str:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ttfs import command_line, windows
+from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table, two_places
 from ttfs.conversion import convert
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
@@ -40,16 +40,13 @@ LIMITS = (0.1, 0.5)  # points: how much a clock may cost
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
-    parser.add_quick()
-    parser.add_redraw()
+    parser.add_experiment()
     return parser.parse_args(argv)
 
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth, window policy, threshold and clock."""
-    networks, training, validation, test = command_line.networks_and_images(args, dataset)
+    networks, training, validation, test = stages.networks_and_images(args, dataset)
     cases = []
     for depth, network in networks.items():
         calibrated = windows.calibrated(network, training.images)
@@ -131,14 +128,14 @@ def draw_resolution(results: dict) -> Figure:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print two tables."""
     args = parse(argv)
-    results, written = command_line.measure_and_draw(
+    results, written = stages.measure_and_draw(
         args, "experiments/time_resolution.py", NAME, measure, draw_resolution
     )
     print(f"{results['dataset']}: points lost by bits\n")
     print(loss_table(results["rows"]), "\n")
     print("Coarsest clock that costs less than 0.1 and 0.5 points: bits; ticks; input windows\n")
     print(need_table(results["rows"]), "\n")
-    print(command_line.wrote(written))
+    print(stages.wrote(written))
 
 
 def loss_table(rows: list[dict]) -> str:

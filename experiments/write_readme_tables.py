@@ -73,11 +73,12 @@ def exactness(results: dict) -> str:
         (dtype, engine) for dtype in ("float64", "float32") for engine in ("window", "events")
     ]
     columns += [(dtype, "window") for dtype in ("float16", "bfloat16")]
-    cells = {
-        (row["depth"], row["dtype"], row["engine"]):
-        f"{row['relative_error']:.0e}, {row['agreements']:,}"
-        for row in results["rows"] if row["output"]
-    }  # fmt: skip
+    cells = {}
+    for row in results["rows"]:
+        if row["output"]:
+            error = f"{row['relative_error']:.0e}" if row["relative_error"] else "none"
+            key = row["depth"], row["dtype"], row["engine"]
+            cells[key] = f"{error}, {row['agreements']:,}"
     depths = sorted({depth for depth, _, _ in cells})
     rows = [[f"{d}", *[cells.get((d, *column), "-") for column in columns]] for d in depths]
     names = {"window": "closed form", "events": "spike by spike"}

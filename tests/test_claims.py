@@ -59,7 +59,7 @@ def mismatch():
 
 
 def both():
-    return f"Together they lose {listed(means(**BOTH))} points"
+    return f"Together they lose {listed(means(**BOTH), 2)} points"
 
 
 def both_at_8_layers():

@@ -13,7 +13,7 @@ import convert_all_models
 import create_plot
 import spike_distribution_plot
 import time_axis_schematic
-from ttfs import command_line, datasets
+from ttfs import datasets, stages
 
 FORMATS = ["png", "pdf", "svg"]
 MEASURING = {  # the scripts that measure, then draw
@@ -68,7 +68,7 @@ def test_figure_redrawn_without_models_or_data_has_the_same_bytes(out, tmp_path,
     def refuse(*args, **kwargs):
         raise AssertionError("images or models are read")
 
-    for module in (command_line, datasets, SCRIPTS[name]):
+    for module in (stages, datasets, SCRIPTS[name]):
         for function in ("load_dataset", "load_networks", "choose_dataset", "load_model"):
             monkeypatch.setattr(module, function, refuse, raising=False)
     places = [*folders(out, "results"), *folders(tmp_path, "figures")]

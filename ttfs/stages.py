@@ -1,0 +1,103 @@
+"""What passes between the stages: networks and images in, results and figures out."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ttfs.datasets import Split, choose_dataset, load_dataset
+from ttfs.figures import save_figures
+from ttfs.network import ReluNetwork
+from ttfs.results import load_results, save_results
+from ttfs.storage import (
+    ModelFileError,
+    check_writable,
+    load_model,
+    model_path,
+    network_of,
+    output_folder,
+)
+
+
+def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
+    """Return the data set to draw: the choice itself, or for "auto" the newest results file's."""
+    if choice != "auto":
+        return choice
+    times = {}
+    for dataset in ("mnist", "digits"):
+        path = output_folder(folder, dataset) / file
+        times[dataset] = path.stat().st_mtime if path.exists() else 0.0
+    return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
+
+
+def measure_and_draw(
+    args: argparse.Namespace, script: str, name: str, measure: Callable, draw: Callable
+) -> tuple[dict, list[Path]]:
+    """Return the results and the files written: results/name.json, and figures/name in each format.
+
+    ``measure(args, dataset)`` returns the rows, unless ``args.redraw`` asks to draw those that are
+    in the file; ``draw(results)`` returns the figure.
+    """
+    check_writable(args.results)
+    check_writable(args.figures)
+    written = []
+    if args.redraw:
+        dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
+        path = output_folder(args.results, dataset) / f"{name}.json"
+    else:
+        dataset = choose_dataset(args.dataset, args.data_dir)
+        path = output_folder(args.results, dataset) / f"{name}.json"
+        save_results(path, script, args, dataset, measure(args, dataset))
+        written.append(path)
+    results = load_results(path, f"python {script}")
+    folder = output_folder(args.figures, dataset)
+    return results, written + save_figures(draw, results, folder, name, args.formats)
+
+
+def wrote(paths: list[Path]) -> str:
+    """Return the last lines of a script's output: the files it wrote."""
+    return "wrote " + "\n      ".join(map(str, paths))
+
+
+def chosen_images(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
+    """Return the places of the test images to use: all, or ``samples`` drawn at random."""
+    if samples is None or samples >= n_images:
+        return torch.arange(n_images)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(n_images, generator=generator)[:samples].sort().values
+
+
+def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, ReluNetwork]:
+    """Return the trained network of each depth, checked to be what its file's name says."""
+    networks = {}
+    for depth in sorted(set(depths)):
+        path = model_path(folder, dataset, depth)
+        network = network_of(load_model(path), path)
+        if network.depth != depth:
+            raise ModelFileError(f"{path}: {network.depth} weight layers, not {depth}")
+        if (network.architecture[0], network.architecture[-1]) != (784, 10):
+            raise ModelFileError(
+                f"{path}: {network.architecture[0]} inputs and {network.architecture[-1]} outputs; "
+                f"28 x 28 digits need 784 and 10"
+            )
+        networks[depth] = network
+    return networks
+
+
+def networks_and_images(
+    args: argparse.Namespace, dataset: str
+) -> tuple[dict[int, ReluNetwork], Split, Split, Split]:
+    """Return the networks by depth, and the training, validation and test split.
+
+    With ``args.quick``, no networks deeper than 4 and few images.
+    """
+    depths = [depth for depth in args.depths if depth <= 4 or not args.quick]
+    networks = load_networks(args.models, dataset, depths)
+    splits = load_dataset(dataset, args.data_dir)
+    if args.quick:
+        splits = [
+            Split(split.images[:n], split.labels[:n])
+            for split, n in zip(splits, (5000, 500, 500), strict=True)
+        ]
+    return networks, *splits
