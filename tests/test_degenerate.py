@@ -102,6 +102,7 @@ def test_weights_that_drown_alphas_slope_of_1_have_no_bound():
     snn = convert(network, [1e25, 1e25], "alpha")
     errors = layer_errors(network, snn, pixels, event_driven(snn, pixels), "events")
     assert torch.isinf(errors[0].local_bound).all()
+    assert all(torch.isinf(layer.bound).any() for layer in errors)
 
 
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])
