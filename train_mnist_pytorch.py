@@ -22,7 +22,7 @@ from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
 from ttfs.results import save_results, versions
 from ttfs.storage import check_writable, model_path, output_folder, save_network
-from ttfs.training import architecture, train
+from ttfs.training import SETTINGS, TARGETS, architecture, train
 
 
 def parse(argv):
@@ -31,12 +31,19 @@ def parse(argv):
     parser.add_data()
     parser.add_depths()
     parser.add_argument("--width", type=positive_int, default=400, help="neurons a hidden layer")
-    parser.add_argument("--epochs", type=positive_int, default=30, help="epochs at most")
-    parser.add_argument("--batch-size", type=positive_int, default=64, help="images a step")
-    parser.add_argument("--learning-rate", type=positive_float, default=1e-3, help="Adam's")
     parser.add_argument(
-        "--target", type=positive_float, default=98.5,
-        help="validation accuracy to stop at, per cent",
+        "--epochs", type=positive_int, default=SETTINGS["epochs"], help="epochs at most"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=SETTINGS["batch_size"], help="images a step"
+    )
+    parser.add_argument(
+        "--learning-rate", type=positive_float, default=SETTINGS["learning_rate"], help="Adam's"
+    )
+    targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
+    parser.add_argument(
+        "--target", type=positive_float,
+        help=f"validation accuracy to stop at, per cent (None: {targets})",
     )  # fmt: skip
     parser.add_seed("of initial weights and image order")
     parser.add_argument("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
@@ -56,8 +63,8 @@ def main(argv=None) -> None:
         torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
     training, validation, test = load_dataset(dataset, args.data_dir)
-    chosen = ("epochs", "batch_size", "learning_rate", "target")
-    settings = {key: getattr(args, key) for key in chosen}
+    args.target = args.target or TARGETS[dataset]
+    settings = {key: getattr(args, key) for key in (*SETTINGS, "target")}
     rows, written = [], []
     for depth in args.depths:
         bar = command_line.progress(None, f"{depth} layers", total=args.epochs, unit="epoch")

@@ -31,9 +31,9 @@ from experiments.degradation_variants import (
 from ttfs import command_line, published, stages
 from ttfs.command_line import Parser
 from ttfs.datasets import load_dataset
+from ttfs.training import SETTINGS, TARGETS
 
 NAME = "degradation_causes"
-TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "target": 98.5}
 
 
 def parse(argv):
@@ -59,7 +59,7 @@ def measure(args, dataset: str) -> list[dict]:
     }
     jobs = [Job(*key) for key in itertools.product(args.depths, args.seeds, (False, True))]
     missing = [job for job in jobs if job not in networks]
-    settings = TRAINING | ({"epochs": 1} if args.quick else {})
+    settings = SETTINGS | {"target": TARGETS[dataset]} | ({"epochs": 1} if args.quick else {})
     fresh = trained(missing, dataset, args.data_dir, settings)
     networks |= dict(command_line.progress(fresh, "training", total=len(missing)))
     images, labels = (part[: 300 if args.quick else None] for part in test)
