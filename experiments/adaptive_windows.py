@@ -112,7 +112,7 @@ def draw_depth(axes, rows: list[dict], named: bool) -> None:
                   ms=6 if marker in "*P" else 3.5, lw=0.9)  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=0.1)
-    axes.set_ylim(-0.12, 10)
+    axes.set_ylim(min(-0.12, 1.2 * min(map(points_lost, rows))), 10)
     axes.set_yticks((-0.1, 0, 0.1, 1, 10), ("-0.1", "0", "0.1", "1", "10"))
     axes.axhline(0, color="0.8", lw=0.6, zorder=0)
     if named:

@@ -118,7 +118,7 @@ def draw_normalisation(results: dict) -> Figure:
     middle.set_ylabel("Largest weight (magnitude)")
     for colour, face, label in ((RELU_COLOUR, "white", "before"), (SNN_COLOUR, None, "after")):
         left.plot([], [], "o-", color=colour, mfc=face, ms=2.5, lw=0.8, label=label)
-    left.legend(title="dots: trained; lines: untrained", title_fontsize=6, loc="center right")
+    left.legend(title="dots: trained; lines: untrained", title_fontsize=6, loc="best")
     for axes in (left, middle):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
