@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ttfs.command_line import text_table, two_places
-from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
+from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour, depth_marker
 from ttfs.metrics import points_lost
 
 SUMMARY = [  # label (indented: a remedy of what stands above), and which rows it stands for
@@ -220,7 +220,8 @@ def draw_clocks(axes, rows: list[dict]) -> None:
                 points.setdefault(row["bits"], []).append(loss_of(row))
             bits = sorted(points)
             lost = [np.mean(points[b]) for b in bits]
-            axes.plot(bits, lost, style, color=depth_colour(depth), lw=1)
+            colour, marker = depth_colour(depth), depth_marker(depth)
+            axes.plot(bits, lost, style, color=colour, marker=marker, ms=2.2, lw=0.8)
             if variant == "ticks":
                 crossing = next((n for n, value in enumerate(lost) if value < 45), 0)
                 axes.annotate(f"{depth}", (bits[crossing], lost[crossing]), (2, 2), fontsize=5.5,

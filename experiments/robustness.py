@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, positive_int, text_table, two_places
 from ttfs.conversion import convert
-from ttfs.figures import WIDTH, depth_colour
+from ttfs.figures import WIDTH, depth_colour, depth_marker
 from ttfs.imperfections import Noise, noisy_closed_form, quantised
 from ttfs.metrics import judged, points_lost, simulated
 from ttfs.simulation import closed_form
@@ -131,13 +131,14 @@ def draw_robustness(results: dict) -> Figure:
         axes.set_xlabel(label)
     grid[1, 1].invert_xaxis()
     notes = {
-        grid[0, 0]: "dashed: windows of 1.5 x largest\nsolid: the shortest that lose nothing",
+        grid[0, 0]: "dashed: windows of 1.5 x largest\nsolid: automatic windows",
         grid[1, 1]: "dashed: one scale a layer\nsolid: one a neuron",
     }
     for axes, note in notes.items():
         axes.text(0.02, 0.97, note, transform=axes.transAxes, va="top", fontsize=6)
     for depth in sorted({depth for depth, _, _ in table}):
-        grid[0, 1].plot([], [], color=depth_colour(depth), label=f"depth {depth}")
+        style = {"color": depth_colour(depth), "marker": depth_marker(depth), "ms": 2.5, "lw": 0.8}
+        grid[0, 1].plot([], [], label=f"depth {depth}", **style)
     grid[0, 1].legend(loc="upper left")
     for axes in grid[:, 0]:
         axes.set_ylabel("Accuracy lost (points, linear to 1)")
@@ -148,8 +149,9 @@ def draw_line(axes, depth: int, by_level: dict[float, list[float]], style: str) 
     """Draw the mean over noise seeds, and their band."""
     levels = sorted(by_level)
     mean, low, high = zip(*(band(by_level[level]) for level in levels), strict=True)
-    axes.plot(levels, mean, style, color=depth_colour(depth), lw=1)
-    axes.fill_between(levels, low, high, color=depth_colour(depth), alpha=0.2, lw=0)
+    colour, marker = depth_colour(depth), depth_marker(depth)
+    axes.plot(levels, mean, style, color=colour, marker=marker, ms=2.5, lw=0.8)
+    axes.fill_between(levels, low, high, color=colour, alpha=0.2, lw=0)
 
 
 @command_line.one_line_errors

@@ -142,6 +142,19 @@ def plain_mcnemar():
     )
 
 
+def windows_of_three():
+    found = [rows("adaptive_windows", depth=depth, policy="fixed", parameter=3)[0]
+             for depth in (6, 8)]  # fmt: skip
+    assert all(row["validation_agreements"] == row["n_validation"] for row in found)
+    cut = max(percent(cut, spikes) for row in found
+              for cut, spikes in zip(row["saturations"], row["spikes"], strict=True))  # fmt: skip
+    latency = " / ".join(f"{row['latency']:g}" for row in found)
+    return (
+        f"lose {listed(map(points_lost, found), 2)} points on the test images and take {latency} "
+        f"input windows, although they cut up to {cut:.0f} % of a layer's spikes"
+    )
+
+
 def factor():
     (row,) = rows("layer_normalisation", kind="sample", depth=8, layer=8)
     return f"at 8 layers from {row['factor'][0]:.0f} to {row['factor'][2]:.0f}"
@@ -172,8 +185,8 @@ def float16_exactness():
 
 CLAIMS = [
     recipe, mismatch, both, both_at_8_layers, low_precision, window_of_15, premature, below_rest,
-    growth, literal, single_layer, silent, thousand_images, plain_mcnemar, factor, one_bit,
-    early_answers, float16_exactness,
+    growth, literal, single_layer, silent, thousand_images, plain_mcnemar, windows_of_three,
+    factor, one_bit, early_answers, float16_exactness,
 ]  # fmt: skip
 
 

@@ -25,6 +25,11 @@ def depth_colour(depth: int, deepest: int = 8) -> tuple:
     return matplotlib.colormaps["cividis"](0.65 * min(1.0, depth / deepest))
 
 
+def depth_marker(depth: int) -> str:
+    """Return the marker of a depth, so that depths differ in grey too."""
+    return "Dpo<s>^v"[depth % 8]
+
+
 def save_figures(
     draw: Callable[..., Figure], data, folder: Path, name: str, formats: list[str]
 ) -> list[Path]:
