@@ -3,25 +3,29 @@
 Reads   models/mnist_{2,4,6,8}_layer.pkl   (from train_mnist_pytorch.py), MNIST
 Writes  results/conversion.json            a row a depth: integer counts, windows, audit
 
-    python convert_all_models.py                               # all 10,000 images, about 20 s
+    python convert_all_models.py                               # all 10,000 test images
     python convert_all_models.py --depths 2 --samples 200 --results /tmp/look
-    python convert_all_models.py --windows auto                # the shortest that lose nothing
+    python convert_all_models.py --windows auto                # short: few labels change
     python convert_all_models.py --windows fixed --t-max 15    # the same window everywhere
-    python convert_all_models.py --engine event-driven --strict    # spike by spike, about 30 s
+    python convert_all_models.py --engine event-driven --strict    # spike by spike
 """
 
 from ttfs import command_line, stages, windows
-from ttfs.command_line import DTYPES, Parser, positive_float, text_table
+from ttfs.audit import VIOLATIONS
+from ttfs.command_line import DTYPES, Parser, positive, text_table
 from ttfs.conversion import NEURONS, convert
 from ttfs.datasets import choose_dataset, load_dataset
-from ttfs.errors import InputError
 from ttfs.metrics import batches, compare, percent
 from ttfs.results import save_results
 from ttfs.simulation import clock_driven, closed_form, event_driven
 from ttfs.storage import check_writable, output_folder
 from ttfs.tuning import automatic
 
-VIOLATIONS = ("saturations", "premature", "spurious", "missing")  # of ReLU, found by the audit
+NEEDED = {  # what an option needs to have an effect
+    "margin": ("windows", "calibrated"), "quantile": ("windows", "quantile"),
+    "t_max": ("windows", "fixed"), "bits": ("engine", "clock-driven"),
+    "half_tick": ("engine", "clock-driven"), "no_guard": ("neuron", "alpha"),
+}  # fmt: skip
 
 
 def parse(argv):
@@ -38,7 +42,7 @@ def parse(argv):
     parser.add_argument("--margin", type=float, default=0.5, help="of calibrated windows")
     parser.add_argument("--quantile", type=float, default=0.999, help="of quantile windows")
     parser.add_argument(
-        "--t-max", type=positive_float, default=15.0, help="length of fixed windows, model time"
+        "--t-max", type=positive(1e6), default=15.0, help="length of fixed windows, model time"
     )
     parser.add_argument("--neuron", choices=NEURONS, default="B1", help="neuron model")
     parser.add_argument(
@@ -62,7 +66,13 @@ def parse(argv):
     parser.add_samples()
     parser.add_folder("models", "where the trained networks are")
     parser.add_folder("results", "where conversion.json goes")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for option, (other, value) in NEEDED.items():
+        if getattr(args, option) != parser.get_default(option) and getattr(args, other) != value:
+            parser.error(f"--{option.replace('_', '-')} needs --{other} {value}")
+    if args.no_guard and args.engine != "event-driven":
+        parser.error("--no-guard needs --engine event-driven")
+    return args
 
 
 def window_lengths(args, network, training_images, validation_images) -> list[float]:
@@ -90,10 +100,8 @@ def simulator(args, snn):
 def main(argv=None) -> int:
     """Convert and test each depth, save and print; return 1 if strict and a layer is broken."""
     args = parse(argv)
-    if args.no_guard and (args.engine, args.neuron) != ("event-driven", "alpha"):
-        raise InputError("--no-guard needs --engine event-driven and --neuron alpha")
-    check_writable(args.results)
     dataset = choose_dataset(args.dataset, args.data_dir)
+    check_writable(output_folder(args.results, dataset))
     networks = stages.load_networks(args.models, dataset, args.depths)
     training, validation, test = load_dataset(dataset, args.data_dir)
     chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
@@ -109,9 +117,10 @@ def main(argv=None) -> int:
     print(f"{dataset}, {len(chosen):,} test images, {args.neuron} neuron, {args.windows} windows, "
           f"{args.engine}, {args.dtype}")  # fmt: skip
     print("accuracy in per cent, latency in input windows\n")
-    print(conversion_table(rows), "\n")
-    print("Audit of the hidden layers: counts over all images, and shares of neurons x images\n")
-    print(audit_table(rows), "\n")
+    print(conversion_table(rows))
+    print("\nAudit of the hidden layers: counts over all images, and shares of neurons x images;")
+    print("silent: the threshold was not reached (an alpha neuron is then made to fire at t_max)\n")
+    print(audit_table(rows) + "\n")
     broken = [
         f"depth {row['depth']}, layer {layer['layer']}"
         for row in rows for layer in row["audit"] if any(layer[key] for key in VIOLATIONS)
@@ -142,7 +151,7 @@ def conversion_table(rows: list[dict]) -> str:
 def audit_table(rows: list[dict]) -> str:
     """Return the printed audit, a line a depth and layer."""
     header = ("depth", "layer", "window", "used %", "dead", "silent %", "saturated", "premature",
-              "spurious", "missing", "held back")  # fmt: skip
+              "spurious", "missing", "overflow", "held back")  # fmt: skip
     return text_table(header, [
         (
             str(row["depth"]), str(layer["layer"]), f"{layer['window_length']:.4g}",
@@ -160,9 +169,9 @@ def count_and_share(layer: dict, key: str) -> str:
 
 
 def first_1000(row: dict, network: str) -> str:
-    """Return a network's accuracy on the first 1,000 test images, as far as they were tested."""
+    """Return a network's accuracy on the first 1,000 test images, if all were tested."""
     total = row["n_first_1000"]
-    return f"{percent(row[f'{network}_correct_first_1000'], total):.2f}" if total else "-"
+    return f"{percent(row[f'{network}_correct_first_1000'], total):.2f}" if total == 1000 else "-"
 
 
 if __name__ == "__main__":

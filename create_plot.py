@@ -4,7 +4,7 @@ Reads   results/conversion.json              (from convert_all_models.py)
         results/degradation_causes.json      (from experiments/degradation_causes.py; optional)
 Writes  figures/depth_comparison.png         (.pdf and .svg with --formats)
 
-    python create_plot.py                                  # about 2 s
+    python create_plot.py
     python create_plot.py --formats png pdf --figures /tmp/look
 
 With the optional results, what the published recipe loses stands beside what this conversion loses.

@@ -4,8 +4,8 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl              (from train_mnist_pytorch.
 Writes  results/spike_time_distributions.json         integer counts: spikes a bin, silent neurons
         figures/spike_time_distributions.png          (.pdf and .svg with --formats)
 
-    python spike_distribution_plot.py                      # all 10,000 test images, about 15 s
-    python spike_distribution_plot.py --redraw             # from the results alone, 3 s
+    python spike_distribution_plot.py                      # all 10,000 test images
+    python spike_distribution_plot.py --redraw             # from the results alone
 
 A silent neuron has no spike time: it is counted and written into its panel, and not binned.
 """
@@ -19,7 +19,6 @@ from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
-from ttfs.errors import InputError
 from ttfs.figures import WIDTH, depth_colour
 from ttfs.metrics import batches, percent
 from ttfs.simulation import closed_form
@@ -32,7 +31,7 @@ def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add_data()
-    parser.add_depths()
+    parser.add_depths(smallest=2)
     parser.add_samples()
     parser.add_redraw()
     return parser.parse_args(argv)
@@ -40,8 +39,6 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth and layer: how many spikes fall into each fortieth of the window."""
-    if min(args.depths) < 2:
-        raise InputError("--depths 1: a network of one layer has no hidden neurons that could fire")
     networks = stages.load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
@@ -120,20 +117,18 @@ def draw_histogram(axes, row: dict) -> None:
 
 @command_line.one_line_errors
 def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, and say what was written."""
+    """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "spike_distribution_plot.py", NAME, measure, draw_spike_histograms
-    )
-    print(f"{results['dataset']}, {results['rows'][0]['n_test']:,} test images\n")
-    print(spike_table(results["rows"]), "\n")
-    print(stages.wrote(written))
+    script = "spike_distribution_plot.py"
+    print(stages.report(args, script, NAME, measure, draw_spike_histograms, tables))
 
 
-def spike_table(rows: list[dict]) -> str:
-    """Return the printed table: window, silent share and used part of the window by layer."""
+def tables(results: dict) -> str:
+    """Return what is printed: window, silent share and used part of the window by layer."""
+    rows = results["rows"]
+    title = f"{results['dataset']}, {rows[0]['n_test']:,} test images\n\n"
     header = ("depth", "layer", "t_min", "t_max", "silent %", "used % of window")
-    return text_table(header, [
+    return title + text_table(header, [
         (
             str(row["depth"]), str(row["layer"]), f"{row['t_min']:.1f}", f"{row['t_max']:.1f}",
             f"{percent(row['silent'], row['silent'] + row['spikes']):.1f}",

@@ -4,9 +4,9 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/time_axis_schematic.json          windows, spikes and output potentials
         figures/time_axis_schematic.png           (.pdf and .svg with --formats)
 
-    python time_axis_schematic.py                          # a test image drawn with --seed, 10 s
+    python time_axis_schematic.py                          # a test image drawn with --seed
     python time_axis_schematic.py --image 7 --depths 2 4
-    python time_axis_schematic.py --redraw                 # from the results alone, 3 s
+    python time_axis_schematic.py --redraw                 # from the results alone
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ttfs import command_line, stages, windows
 from ttfs.coding import encode
-from ttfs.command_line import Parser
+from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
 from ttfs.errors import InputError
@@ -79,7 +79,9 @@ def draw_time_axes(results: dict) -> Figure:
     corner.set_axis_off()
     figure.supxlabel(
         "Time (1 = the input window); every window is drawn equally wide, its true ends are written"
-        "\nt_max(L) = t_min(L+1): a layer's window opens when the one before it closes", fontsize=7
+        "\nt_max(L) = t_min(L+1): a layer's window opens when the one before it closes"
+        "\nabove each window: spikes / neurons; bars: output potentials, above the smallest",
+        fontsize=7,
     )  # fmt: skip
     return figure
 
@@ -92,14 +94,14 @@ def draw_windows(axes, row: dict) -> None:
     for n in range(n_windows + 1):
         axes.axvline(n, color="0.3", lw=0.6)
     potentials = np.array(row["output_potentials"])
-    heights = (potentials - potentials.min()) / np.ptp(potentials)
+    heights = (potentials - potentials.min()) / (np.ptp(potentials) or 1)
     winner = int(potentials.argmax())
     for digit, height in enumerate(heights):
         colour = depth_colour(row["depth"]) if digit == winner else "0.75"
         axes.barh((digit + 0.5) / 10, 0.6 * height, 0.07, left=n_windows + 0.25, color=colour)
         axes.text(n_windows + 0.2, (digit + 0.5) / 10, str(digit), fontsize=4.5, ha="right",
                   va="center", fontweight="bold" if digit == winner else "normal")  # fmt: skip
-    axes.text(n_windows + 0.5, 1.05, f"output: {winner}", ha="center", va="bottom", fontsize=6)
+    axes.text(n_windows + 0.5, 1.05, f"output\n{winner}", ha="center", va="bottom", fontsize=6)
     axes.set_xlim(0, n_windows + 1)
     axes.set_ylim(0, 1)
     ends = [0.0] + [t_max for _, t_max in row["windows"]]
@@ -117,22 +119,29 @@ def draw_spikes(axes, place: int, window: list[float], layer: dict, colour) -> N
     height = (np.array(layer["neurons"]) + 0.5) / layer["size"]
     axes.plot(position, height, ".", color=colour, ms=2.2, mew=0)
     name = "input" if place == 0 else f"layer {place}"
-    axes.text(place + 0.5, 1.05, f"{name}: {len(layer['times'])}/{layer['size']}", ha="center",
+    axes.text(place + 0.5, 1.05, f"{name}\n{len(layer['times'])}/{layer['size']}", ha="center",
               va="bottom", fontsize=6)  # fmt: skip
 
 
 @command_line.one_line_errors
 def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, and say what was written."""
+    """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "time_axis_schematic.py", NAME, measure, draw_time_axes
-    )
-    row = results["rows"][0]
-    print(f"{results['dataset']}, test image {row['image']} (a {row['label']}): t_max by layer\n")
-    for row in results["rows"]:
-        print(f"{row['depth']} layers  ", "  ".join(f"{t_max:.4g}" for _, t_max in row["windows"]))
-    print("\n" + stages.wrote(written))
+    script = "time_axis_schematic.py"
+    print(stages.report(args, script, NAME, measure, draw_time_axes, tables))
+
+
+def tables(results: dict) -> str:
+    """Return what is printed: every window's end."""
+    rows = results["rows"]
+    title = f"{results['dataset']}, test image {rows[0]['image']} (a {rows[0]['label']}): t_max\n\n"
+    columns = max(len(row["windows"]) for row in rows)
+    ends = [[f"{t_max:.4g}" for _, t_max in row["windows"]] for row in rows]
+    return title + text_table(
+        ("depth", "input", *(f"layer {n}" for n in range(1, columns))),
+        [(str(row["depth"]), *line, *["-"] * (columns - len(line)))
+         for row, line in zip(rows, ends, strict=True)],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

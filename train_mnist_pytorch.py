@@ -4,7 +4,7 @@ Reads   MNIST (or scikit-learn's digits)
 Writes  models/mnist_{2,4,6,8}_layer.pkl   weights, biases, settings, history
         results/training.json              epochs, accuracies and seconds
 
-    python train_mnist_pytorch.py                # four networks, 3 to 4 minutes on two cores
+    python train_mnist_pytorch.py
     python train_mnist_pytorch.py --depths 2 --epochs 1 --models /tmp/look --results /tmp/look
 
 Networks of 784-400-...-400-10 units: Xavier-uniform weights, zero biases, cross-entropy, Adam,
@@ -12,12 +12,13 @@ StepLR(10 epochs, 0.5). Training stops when the validation accuracy reaches the 
 are used once, after training, to report. One seed gives the same bytes on the same machine.
 """
 
+import os
 import time
 
 import torch
 
 from ttfs import command_line, stages
-from ttfs.command_line import Parser, positive_float, positive_int, text_table, usable_device
+from ttfs.command_line import Parser, positive, text_table, usable_device, whole
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
 from ttfs.results import save_results, versions
@@ -30,24 +31,28 @@ def parse(argv):
     parser = Parser(__doc__)
     parser.add_data()
     parser.add_depths()
-    parser.add_argument("--width", type=positive_int, default=400, help="neurons a hidden layer")
     parser.add_argument(
-        "--epochs", type=positive_int, default=SETTINGS["epochs"], help="epochs at most"
+        "--width", type=whole(1, 10_000), default=400, help="neurons a hidden layer"
     )
     parser.add_argument(
-        "--batch-size", type=positive_int, default=SETTINGS["batch_size"], help="images a step"
+        "--epochs", type=whole(1), default=SETTINGS["epochs"], help="epochs at most"
     )
     parser.add_argument(
-        "--learning-rate", type=positive_float, default=SETTINGS["learning_rate"], help="Adam's"
+        "--batch-size", type=whole(1), default=SETTINGS["batch_size"], help="images a step"
+    )
+    parser.add_argument(
+        "--learning-rate", type=positive(), default=SETTINGS["learning_rate"], help="Adam's"
     )
     targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
     parser.add_argument(
-        "--target", type=positive_float,
+        "--target", type=positive(100),
         help=f"validation accuracy to stop at, per cent (None: {targets})",
     )  # fmt: skip
     parser.add_seed("of initial weights and image order")
     parser.add_argument("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
-    parser.add_argument("--threads", type=positive_int, help="CPU threads (None: torch's choice)")
+    parser.add_argument(
+        "--threads", type=whole(1, os.cpu_count()), help="CPU threads (None: torch's choice)"
+    )
     parser.add_folder("models", "where the trained networks go")
     parser.add_folder("results", "where training.json goes")
     return parser.parse_args(argv)
@@ -58,10 +63,10 @@ def main(argv=None) -> None:
     """Train one network a depth; save each as soon as it is trained."""
     args = parse(argv)
     check_writable(args.models)
-    check_writable(args.results)
     if args.threads:
         torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
+    check_writable(output_folder(args.results, dataset))
     training, validation, test = load_dataset(dataset, args.data_dir)
     args.target = args.target or TARGETS[dataset]
     settings = {key: getattr(args, key) for key in (*SETTINGS, "target")}
@@ -95,8 +100,7 @@ def main(argv=None) -> None:
         )  # fmt: skip
     written.append(output_folder(args.results, dataset) / "training.json")
     save_results(written[-1], "train_mnist_pytorch.py", args, dataset, rows)
-    print(f"{dataset}, accuracy in per cent\n")
-    print(training_table(rows), "\n")
+    print(f"{dataset}, accuracy in per cent\n\n{training_table(rows)}\n")
     print(stages.wrote(written))
 
 

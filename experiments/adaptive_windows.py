@@ -4,9 +4,9 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/adaptive_windows.json             a row a depth, policy and parameter
         figures/adaptive_windows.png              (.pdf and .svg with --formats)
 
-    python experiments/adaptive_windows.py                 # about 40 s
-    python experiments/adaptive_windows.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/adaptive_windows.py --redraw        # from the results alone, 3 s
+    python experiments/adaptive_windows.py
+    python experiments/adaptive_windows.py --quick
+    python experiments/adaptive_windows.py --redraw        # from the results alone
 
 Windows are chosen on training images, the automatic quantile on validation images; saturations and
 accuracy are counted on test images. B1 neurons, closed form. Normalised windows are those of the
@@ -123,26 +123,23 @@ def draw_depth(axes, rows: list[dict], named: bool) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/adaptive_windows.py", NAME, measure, draw_pareto
-    )
-    print(f"{results['dataset']}: latency in input windows, accuracy lost in points\n")
-    print(windows_table(results["rows"]), "\n")
-    print(stages.wrote(written))
+    script = "experiments/adaptive_windows.py"
+    print(stages.report(args, script, NAME, measure, draw_pareto, tables))
 
 
-def windows_table(rows: list[dict]) -> str:
-    """Return the printed table, a line a depth, policy and parameter."""
+def tables(results: dict) -> str:
+    """Return what is printed: a line a depth, policy and parameter."""
+    title = f"{results['dataset']}: latency in input windows, accuracy lost in points\n\n"
     header = ("depth", "policy", "parameter", "latency", "lost", "agree", "p", "saturated spikes",
               "used % of window")  # fmt: skip
-    return text_table(header, [
+    return title + text_table(header, [
         (
             str(row["depth"]), row["policy"], f"{row['parameter']:g}", f"{row['latency']:.1f}",
             two_places(points_lost(row)), f"{row['agreements']:,}/{row['n_test']:,}",
             f"{row['mcnemar_p']:.2g}",
             f"{percent(sum(row['saturations']), max(1, sum(row['spikes']))):.2g} %",
             f"{100 * min(row['used_fraction']):.0f} to {100 * max(row['used_fraction']):.0f}",
-        ) for row in rows
+        ) for row in results["rows"]
     ])  # fmt: skip
 
 

@@ -6,8 +6,8 @@ Writes  results/degradation_causes.json           a row a cause, variant, depth 
 
     python experiments/degradation_causes.py               # 20 minutes on two cores, most of it
                                                            # training 20 networks
-    python experiments/degradation_causes.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/degradation_causes.py --redraw      # from the results alone, 3 s
+    python experiments/degradation_causes.py --quick
+    python experiments/degradation_causes.py --redraw      # from the results alone
 
 The networks of training seed 0 are the committed ones. Those of other seeds, and those trained on
 standardised pixels, are trained here with the same settings. Every row pairs a variant with the
@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from experiments.degradation_summary import draw_causes, failing_depths, summary_table
-from experiments.degradation_training import Job, trained
-from experiments.degradation_variants import (
+from experiments.degradation.summary import draw_causes, failing_depths, summary_table
+from experiments.degradation.training import Job, trained
+from experiments.degradation.variants import (
     case_of,
     every_cause,
     preprocessing,
@@ -44,10 +44,7 @@ def parse(argv):
         help="training seeds; 0 is committed",
     )  # fmt: skip
     parser.add_experiment("seed 0, 300 test images, 1 epoch of training")
-    args = parser.parse_args(argv)
-    if args.quick:
-        args.depths, args.seeds = [depth for depth in args.depths if depth <= 4], [0]
-    return args
+    return parser.parse_args(argv)
 
 
 def measure(args, dataset: str) -> list[dict]:
@@ -85,14 +82,18 @@ def measure(args, dataset: str) -> list[dict]:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print the summary."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/degradation_causes.py", NAME, measure, draw_causes
+    script = "experiments/degradation_causes.py"
+    print(stages.report(args, script, NAME, measure, draw_causes, tables))
+
+
+def tables(results: dict) -> str:
+    """Return what is printed: points lost by cause, and where untrained networks fail."""
+    return (
+        f"{results['dataset']}: mean over training seeds (smallest to largest, if several)\n\n"
+        f"{summary_table(results['rows'])}\n\n"
+        "Untrained networks: the first depth at which over 1 % of labels differ from ReLU's\n\n"
+        f"{failing_depths(results['rows'])}"
     )
-    print(f"{results['dataset']}: mean over training seeds (smallest to largest)\n")
-    print(summary_table(results["rows"]), "\n")
-    print("Untrained networks: the first depth at which over 1 % of labels differ from ReLU's\n")
-    print(failing_depths(results["rows"]), "\n")
-    print(stages.wrote(written))
 
 
 if __name__ == "__main__":

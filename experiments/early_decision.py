@@ -4,9 +4,9 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/early_decision.json               a row a depth, window policy and moment
         figures/early_decision.png                (.pdf and .svg with --formats)
 
-    python experiments/early_decision.py                   # about 2 minutes
-    python experiments/early_decision.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/early_decision.py --redraw          # from the results alone, 3 s
+    python experiments/early_decision.py
+    python experiments/early_decision.py --quick
+    python experiments/early_decision.py --redraw          # from the results alone
 
 While the last hidden layer's window fills, the output neurons' potentials can be read at any time.
 A neuron that has fired will contribute a known amount by the end: the promised potential counts it
@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ttfs import command_line, stages, windows
 from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
-from ttfs.errors import InputError
 from ttfs.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH
 from ttfs.metrics import percent
 from ttfs.readout import is_certain, output_potentials, promised_logits
@@ -46,8 +45,6 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth, window policy and moment."""
-    if min(args.depths) < 2:
-        raise InputError("--depths 1: a network of one layer has no hidden window to read early")
     networks, training, validation, test = stages.networks_and_images(args, dataset)
     rows = []
     for depth, network in command_line.progress(networks.items(), "depths"):
@@ -127,13 +124,8 @@ def draw_early_decision(results: dict) -> Figure:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/early_decision.py", NAME, measure, draw_early_decision
-    )
-    print(f"{results['dataset']}: elapsed part of the last window, in per cent; time in input "
-          "windows\n")  # fmt: skip
-    print(decision_table(results["rows"]), "\n")
-    print(stages.wrote(written))
+    script = "experiments/early_decision.py"
+    print(stages.report(args, script, NAME, measure, draw_early_decision, tables))
 
 
 def first(rows: list[dict], reached) -> dict:
@@ -146,10 +138,11 @@ def first(rows: list[dict], reached) -> dict:
     return found
 
 
-def decision_table(rows: list[dict]) -> str:
-    """Return the printed table: when the answer is near its final accuracy, and when certain."""
+def tables(results: dict) -> str:
+    """Return what is printed: when the answer is near its final accuracy, and when certain."""
+    title = f"{results['dataset']}: elapsed part of the last window, in per cent (time)\n\n"
     lines = []
-    for (depth, policy), found in series(rows).items():
+    for (depth, policy), found in series(results["rows"]).items():
         n, final = found[-1]["n_test"], found[-1]["promised_correct"]
         near = final - NEAR / 100 * n
         moments = (
@@ -162,7 +155,7 @@ def decision_table(rows: list[dict]) -> str:
         lines.append([str(depth), policy, f"{found[-1]['latency']:.1f}", *entries])
     header = ("depth", "windows", "latency", "promised near final", "potential near final",
               "half certain", "90 % certain")  # fmt: skip
-    return text_table(header, lines)
+    return title + text_table(header, lines)
 
 
 if __name__ == "__main__":

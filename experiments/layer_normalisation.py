@@ -4,9 +4,9 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/layer_normalisation.json          a row a network and precision, and a row a layer
         figures/layer_normalisation.png           (.pdf and .svg with --formats)
 
-    python experiments/layer_normalisation.py              # about 2 minutes
-    python experiments/layer_normalisation.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/layer_normalisation.py --redraw     # from the results alone, 3 s
+    python experiments/layer_normalisation.py
+    python experiments/layer_normalisation.py --quick
+    python experiments/layer_normalisation.py --redraw     # from the results alone
 
 ttfs.windows.normalise_layers rescales weights and biases, once, by what training images need. The
 published recipe rescales each sample's activations as it runs: to stay exact, every threshold would
@@ -164,17 +164,14 @@ def draw_factors(axes, rows: list[dict]) -> None:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/layer_normalisation.py", NAME, measure, draw_normalisation
-    )
-    print(f"{results['dataset']}: latency in input windows, error of the largest logit\n")
-    print(normalisation_table(results["rows"]), "\n")
-    print(stages.wrote(written))
+    script = "experiments/layer_normalisation.py"
+    print(stages.report(args, script, NAME, measure, draw_normalisation, tables))
 
 
-def normalisation_table(rows: list[dict]) -> str:
-    """Return the printed table: a line a network and precision, and what the recipe loses."""
-    lines = []
+def tables(results: dict) -> str:
+    """Return what is printed: a line a network and precision, and what the recipe loses."""
+    title = f"{results['dataset']}: latency in input windows, error of the largest logit\n\n"
+    rows, lines = results["rows"], []
     for row in chosen(rows, kind="network"):
         recipe = chosen(rows, kind="recipe", depth=row["depth"])
         lines.append([
@@ -186,7 +183,7 @@ def normalisation_table(rows: list[dict]) -> str:
         ])  # fmt: skip
     header = ("depth", "network", "dtype", "latency before", "after", "agree", "logit error",
               "saturated", "lost by the recipe")  # fmt: skip
-    return text_table(header, lines)
+    return title + text_table(header, lines)
 
 
 if __name__ == "__main__":

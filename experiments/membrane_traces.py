@@ -4,8 +4,8 @@ Reads   models/mnist_8_layer.pkl          (from train_mnist_pytorch.py), MNIST
 Writes  results/membrane_traces.json      corners of every potential, thresholds, input spikes
         figures/membrane_traces.png       (.pdf and .svg with --formats)
 
-    python experiments/membrane_traces.py                  # about 8 s
-    python experiments/membrane_traces.py --redraw         # from the results alone, 3 s
+    python experiments/membrane_traces.py
+    python experiments/membrane_traces.py --redraw         # from the results alone
 
 The neurons that fire in the middle of the first and of the last hidden layer's spikes, as B1 and as
 alpha. Then the first neurons that, as alpha without the guard, fire before t_min: one whose
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, stages, windows
 from ttfs.coding import encode
-from ttfs.command_line import Parser, positive_int, text_table
+from ttfs.command_line import Parser, text_table, whole
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
 from ttfs.errors import InputError
@@ -38,7 +38,7 @@ def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add_data()
-    parser.add_argument("--depth", type=positive_int, default=8, help="of the network")
+    parser.add_argument("--depth", type=whole(2), default=8, help="of the network")
     parser.add_argument("--image", type=int, default=0, metavar="I", help="test image")
     parser.add_redraw()
     return parser.parse_args(argv)
@@ -56,6 +56,8 @@ def measure(args, dataset: str) -> list[dict]:
     free = event_driven(alpha, pixels, guard=False)
     chosen = [("typical", key) for key in typical_neurons(event_driven(alpha, pixels))]
     chosen += [("premature", key) for key in premature_neurons(alpha, free)]
+    if not chosen:
+        raise InputError(f"--image {args.image}: no neuron of the network fires; choose another")
     rows = []
     for why, key in chosen:
         for neuron, guard in (("B1", True), ("alpha", why == "typical")):
@@ -159,20 +161,21 @@ def draw_trace(axes, row: dict) -> None:
 
 @command_line.one_line_errors
 def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, and say what was written."""
+    """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/membrane_traces.py", NAME, measure, draw_traces
-    )
+    print(stages.report(args, "experiments/membrane_traces.py", NAME, measure, draw_traces, tables))
+
+
+def tables(results: dict) -> str:
+    """Return what is printed: each panel's neuron, threshold and times."""
     header = ("layer", "neuron", "model", "guard", "threshold", "t_min", "spike", "t_max")
-    print(text_table(header, [
+    return text_table(header, [
         (
             str(row["layer"]), str(row["neuron"]), row["neuron_model"], str(row["guard"]),
             f"{row['threshold']:.3f}", f"{row['t_min']:.3f}",
             "silent" if row["spike"] is None else f"{row['spike']:.3f}", f"{row['t_max']:.3f}",
         ) for row in results["rows"]
-    ]), "\n")  # fmt: skip
-    print(stages.wrote(written))
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/robustness.json                   a row a depth, windows, fault, level and seed
         figures/robustness.png                    (.pdf and .svg with --formats)
 
-    python experiments/robustness.py                       # about 10 minutes on two cores
-    python experiments/robustness.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/robustness.py --redraw              # from the results alone, 3 s
+    python experiments/robustness.py
+    python experiments/robustness.py --quick
+    python experiments/robustness.py --redraw              # from the results alone
 
 Spike times jitter by a Gaussian, in units of the window, if there is a spike; silent neurons have
 none. Ten noise seeds. Weights are rounded with torch's own fake quantisation. Windows are 1.5 x the
-largest activation, or the shortest that lose nothing significant (ttfs.tuning.automatic).
+largest activation, or short ones, by ttfs.tuning.automatic.
 """
 
 import sys
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ttfs import command_line, stages, windows
-from ttfs.command_line import Parser, positive_int, text_table, two_places
+from ttfs.command_line import Parser, text_table, two_places, whole
 from ttfs.conversion import convert
 from ttfs.figures import WIDTH, depth_colour, depth_marker
 from ttfs.imperfections import Noise, noisy_closed_form, quantised
@@ -46,7 +46,7 @@ def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add_argument(
-        "--noise-seeds", type=positive_int, default=10, metavar="N", help="noise seeds, 0 to N - 1"
+        "--noise-seeds", type=whole(1), default=10, metavar="N", help="noise seeds, 0 to N - 1"
     )
     parser.add_experiment("500 test images, 2 noise seeds")
     return parser.parse_args(argv)
@@ -158,17 +158,14 @@ def draw_line(axes, depth: int, by_level: dict[float, list[float]], style: str) 
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/robustness.py", NAME, measure, draw_robustness
-    )
-    print(f"{results['dataset']}: points lost, mean of the noise seeds (95 % band)\n")
-    print(robustness_table(results["rows"]), "\n")
-    print(stages.wrote(written))
+    script = "experiments/robustness.py"
+    print(stages.report(args, script, NAME, measure, draw_robustness, tables))
 
 
-def robustness_table(rows: list[dict]) -> str:
-    """Return the printed table: a line a fault, level and window policy, a column a depth."""
-    table = series(rows)
+def tables(results: dict) -> str:
+    """Return what is printed: a line a fault, level and window policy, a column a depth."""
+    title = f"{results['dataset']}: points lost, mean of the noise seeds (95 % band)\n\n"
+    table = series(results["rows"])
     depths = sorted({depth for depth, _, _ in table})
     lines = []
     for policy, fault in dict.fromkeys((policy, fault) for _, policy, fault in table):
@@ -179,7 +176,7 @@ def robustness_table(rows: list[dict]) -> str:
                 for mean, low, high in bands
             ]
             lines.append([fault, f"{level:g}", policy, *entries])
-    return text_table(("fault", "level", "windows", *map(str, depths)), lines)
+    return title + text_table(("fault", "level", "windows", *map(str, depths)), lines)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py),
 Writes  results/time_resolution.json              a row a depth, window policy, threshold and clock
         figures/time_resolution.png               (.pdf and .svg with --formats)
 
-    python experiments/time_resolution.py                  # about 5 minutes on two cores
-    python experiments/time_resolution.py --quick --results /tmp/look --figures /tmp/look
-    python experiments/time_resolution.py --redraw         # from the results alone, 3 s
+    python experiments/time_resolution.py
+    python experiments/time_resolution.py --quick
+    python experiments/time_resolution.py --redraw         # from the results alone
 
 A clock of 2^bits ticks a window tests the threshold at ticks, or half a tick lower. Windows are
 1.5 x the largest activation, a quantile of the spikes for all layers alike, or a quantile for each
@@ -128,14 +128,17 @@ def draw_resolution(results: dict) -> Figure:
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print two tables."""
     args = parse(argv)
-    results, written = stages.measure_and_draw(
-        args, "experiments/time_resolution.py", NAME, measure, draw_resolution
+    script = "experiments/time_resolution.py"
+    print(stages.report(args, script, NAME, measure, draw_resolution, tables))
+
+
+def tables(results: dict) -> str:
+    """Return what is printed: what every clock loses, and which clock is enough."""
+    return (
+        f"{results['dataset']}: points lost by bits\n\n{loss_table(results['rows'])}\n\n"
+        "Coarsest clock that costs less than 0.1 and 0.5 points: bits; ticks; input windows\n\n"
+        f"{need_table(results['rows'])}"
     )
-    print(f"{results['dataset']}: points lost by bits\n")
-    print(loss_table(results["rows"]), "\n")
-    print("Coarsest clock that costs less than 0.1 and 0.5 points: bits; ticks; input windows\n")
-    print(need_table(results["rows"]), "\n")
-    print(stages.wrote(written))
 
 
 def loss_table(rows: list[dict]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from experiments.degradation_summary import summary, switch_label
+from experiments.degradation.summary import summary, switch_label
 from ttfs import command_line
 from ttfs.command_line import two_places
 from ttfs.errors import InputError
@@ -76,7 +76,7 @@ def exactness(results: dict) -> str:
     cells = {}
     for row in results["rows"]:
         if row["output"]:
-            error = f"{row['relative_error']:.0e}" if row["relative_error"] else "none"
+            error = f"{row['relative_error']:.0e}" if row["relative_error"] else "0"
             key = row["depth"], row["dtype"], row["engine"]
             cells[key] = f"{error}, {row['agreements']:,}"
     depths = sorted({depth for depth, _, _ in cells})

@@ -10,8 +10,9 @@ from oracles import random_network, random_pixels, rational_layer, stepped_layer
 from ttfs.coding import encode
 from ttfs.conversion import convert
 from ttfs.errors import InputError
+from ttfs.events import _integrate
 from ttfs.network import ReluNetwork
-from ttfs.simulation import closed_form, event_driven
+from ttfs.simulation import clock_driven, closed_form, event_driven
 from ttfs.windows import calibrated, normalise_layers, safe
 
 SIZES = [12, 20, 15, 10, 4]
@@ -252,3 +253,61 @@ def test_depth_64_changes_no_label_in_normalised_windows(neuron, dtype):
     assert torch.equal(closed_form(snn, pixels.to(dtype)).predictions, relu)
     if neuron == "B1":
         assert torch.equal(event_driven(snn, pixels.to(dtype)).predictions, relu)
+
+
+def test_a_saturated_alpha_neuron_is_not_counted_as_held_back():
+    # As above: the guarded neuron crosses early, and is above the threshold at t_min still.
+    network = ReluNetwork([[[3.0], [-5.0]], [[1.0]]], [[0.75], [0.0]])
+    pixels = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+    audit = event_driven(convert(network, [1.0], "alpha"), pixels).audit[0]
+    assert (audit.saturations, audit.held_back) == (1, 0)
+
+
+@pytest.mark.parametrize(("theta", "expected"), [(19.0, 15.0), (3.0, 1.0)])
+def test_a_potential_already_above_the_threshold_fires_at_t_start(theta, expected):
+    # Layer 1 (theta = 10 - 19 < 0) fires at 0. The input weight of layer 2 is 5, so its potential
+    # is 5 at its t_start, 1, where its own slope alpha = 1 - 5 = -4 begins; then it gains 1 a unit.
+    bias = 59.0 - 4 * 10 - theta
+    network = ReluNetwork([[[20.0]], [[5.0]], [[1.0]]], [[0.0], [bias], [0.0]])
+    snn = convert(network, [10.0, 59.0], "alpha")
+    assert snn.hidden[1].threshold.item() == theta
+    free = event_driven(snn, torch.tensor([[0.25]], dtype=torch.float64), guard=False)
+    assert [times.item() for times in free.spike_times] == [0.0, expected]
+
+
+def test_there_is_no_threshold_before_t_start():
+    # Inputs at -1 (weight 5) and -0.5 (-20), own slope (4) from 0, t_start: the potential is 2.5 at
+    # -0.5, above the threshold, and -5 at 0.
+    weight, times = torch.tensor([[5.0], [-20.0], [4.0]]), torch.tensor([[-1.0, -0.5, 0.0]])
+    potential, slope, first = _integrate(weight, times, 1.0, torch.tensor([2.0]), [])
+    assert (potential.item(), slope.item(), first.item()) == (-16.0, -11.0, float("inf"))
+
+
+def test_pixels_that_do_not_fit_are_refused_by_every_simulator():
+    _, snn, pixels = converted()
+    for simulate in (event_driven, closed_form, lambda s, x: clock_driven(s, x, 3)):
+        for bad in (pixels[:, :-1], torch.cat([pixels, pixels], 1), pixels[0]):
+            with pytest.raises(InputError, match=r"not \(n_batch, "):
+                simulate(snn, bad)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_no_image_gives_no_spike_and_no_label(neuron):
+    network, pixels = random_network([6, 8, 5, 3]), torch.zeros(0, 6)
+    for net in (network, random_network([6, 3])):
+        snn = convert(net, [9.0] * (net.depth - 1), neuron)
+        for simulate in (event_driven, closed_form, lambda s, x: clock_driven(s, x, 3)):
+            found = simulate(snn, pixels)
+            assert found.logits.shape == (0, 3)
+            assert all(layer.images == layer.spikes == 0 for layer in found.audit)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("simulate", [event_driven, closed_form], ids=lambda f: f.__name__)
+def test_times_beyond_the_dtype_are_counted_as_overflows(neuron, simulate):
+    network, pixels = random_network([6, 8, 3]), random_pixels(5, 6)
+    snn = convert(network, [1e5], neuron)  # float16 ends at 65,504
+    (audit,) = simulate(snn, pixels.half()).audit
+    assert audit.overflows > 0 and audit.violations >= audit.overflows
+    (audit,) = simulate(snn, pixels).audit
+    assert audit.violations == 0

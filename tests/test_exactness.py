@@ -75,3 +75,15 @@ def test_a_fault_in_one_layer_breaks_that_layers_bound_alone(neuron, dtype, engi
     broken = [bool((layer.local_error > layer.local_bound).any()) for layer in layers]
     assert broken == [False, True, False, False]
     assert bool((layers[1].error > layers[1].bound).any())
+
+
+def test_a_pruned_neuron_without_a_bound_in_16_bits_has_an_infinite_one():
+    network = random_network([784, 3, 2])
+    network.weights[0][:, 1] = 0
+    network.biases[0][1] = 0
+    pixels = random_pixels(4, 784)
+    snn = convert(network, [100.0])
+    simulation = event_driven(snn, pixels.bfloat16())
+    first, _ = layer_errors(network, snn, pixels, simulation, "events")
+    assert not first.local_bound.isnan().any() and not first.bound.isnan().any()
+    assert (first.local_error <= first.local_bound).all()

@@ -251,7 +251,8 @@ def test_results_name_the_command_that_makes_them_when_they_are_missing(tmp_path
                          *folders(tmp_path, "models", "results", "figures")])  # fmt: skip
         assert stop.value.code == 2
         name = script.__name__.split(".")[-1]
-        assert f"run `python experiments/{name}.py` first" in capsys.readouterr().err
+        command = f"python experiments/{name}.py --dataset digits"
+        assert f"run `{command}` first" in capsys.readouterr().err
 
 
 def test_committed_results_are_those_of_the_whole_test_set():

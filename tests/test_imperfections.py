@@ -123,3 +123,15 @@ def test_biases_are_thresholds_and_stay():
 def test_impossible_bits_are_refused(bits):
     with pytest.raises(InputError, match=f"bits is {bits}"):
         quantised(random_network([7, 3]), bits, False)
+
+
+def test_lost_input_spikes_leave_the_bias_alone():
+    network, pixels = random_network([6, 3]), random_pixels(4, 6)
+    found = noisy_closed_form(convert(network, []), pixels, Noise(loss=1.0), seeded())
+    assert torch.equal(found.logits, network.biases[0].expand(4, 3))
+
+
+def test_input_spikes_jitter():
+    network, pixels = random_network([6, 3]), random_pixels(4, 6)
+    found = noisy_closed_form(convert(network, []), pixels, Noise(jitter=0.1), seeded())
+    assert (found.logits != network.logits(pixels)).all()

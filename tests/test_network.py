@@ -68,3 +68,9 @@ def test_arrays_given_are_not_shared():
     network = ReluNetwork([weight], [np.zeros(1)])
     weight[:] = 5
     assert network.logits(torch.ones(1, 1)).item() == 1
+
+
+@pytest.mark.parametrize("x", [torch.ones(2, 7, dtype=torch.uint8), torch.ones(2, 6)])
+def test_input_that_is_not_floating_or_does_not_fit_is_refused(x):
+    with pytest.raises(InputError, match="not floating and"):
+        random_network([7, 5, 3]).logits(x)

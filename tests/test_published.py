@@ -37,10 +37,12 @@ def test_recipe_of_one_image_by_hand():
 
 
 def test_recipe_clips_activations_at_t_max():
-    network = ReluNetwork([[[20.0, 0.0]], [[1.0], [0.0]]], [[0.0, 10.0], [0.0]])
-    pixels = torch.ones(1, 1, dtype=torch.float64)  # one value: nothing to scale by
-    assert published.recipe_logits(network, pixels).item() == pytest.approx(0.0)
-    # 1 - 1 = 0 after subtracting the minimum: only the bias is left, 10, and 0 scaled by 10.
+    # The first layer's 20 becomes 15; scaled by 15 - 3, the two values are 1 and 0 either way, but
+    # a third, 9, becomes 6 / 12, where unclipped it would be 6 / 17.
+    network = ReluNetwork([[[20.0, 3.0, 9.0]] * 2, [[0.0], [0.0], [1.0]]], [[0.0] * 3, [0.0]])
+    pixels = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert published.recipe_logits(network, pixels).item() == 6 / 12
+    assert published.recipe_logits(network, pixels, t_max=30.0).item() == 6 / 17
 
 
 def test_samples_of_equal_values_are_scaled_by_one():

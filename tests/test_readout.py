@@ -72,3 +72,15 @@ def test_no_spikes_that_may_still_come_can_overturn_a_certain_label(seed, part):
         other = torch.where(times <= t, times, future)
         final = promised_logits(snn, other, snn.t_read).argmax(1)
         assert torch.equal(final[certain], promised[certain])
+
+
+def test_a_spike_at_the_moment_of_reading_is_promised_and_a_tie_is_not_certain():
+    network = ReluNetwork([[[3.0, 1.0]], [[1.0, 2.0], [0.0, 5.0]]], [[0.0, 0.0], [0.5, -1.0]])
+    snn = convert(network, [4.0])
+    times = torch.tensor([[2.0, 4.0]])
+    assert promised_logits(snn, times, 2.0).tolist() == [[3.5, 5.0]]  # 0.5 + 3, -1 + 6
+    # At 4.5 class 1 leads by 0.75 with neuron 1 waiting; weights 2 and 0.5 let class 0 draw level.
+    tied = convert(ReluNetwork([[[1.0, 1.0]], [[0.0, 0.0], [2.0, 0.5]]], [[0.0] * 2, [0.0, 0.75]]),
+                   [4.0])  # fmt: skip
+    waiting = torch.tensor([[torch.inf, torch.inf]])
+    assert [is_certain(tied, waiting, t).item() for t in (4.5, 4.75)] == [False, True]

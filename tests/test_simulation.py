@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels, rational_layer, stepped_layer
 
+from ttfs.audit import LayerAudit
 from ttfs.coding import decode, encode
 from ttfs.conversion import convert
 from ttfs.errors import InputError
@@ -239,3 +240,15 @@ def test_an_unknown_time_convention_is_refused():
     _, snn, pixels = converted()
     with pytest.raises(InputError, match="unknown time convention 'ms'"):
         closed_form(snn, pixels, "ms")
+
+
+def test_every_count_of_two_audits_is_added():
+    counts = dict(saturations=3, premature=5, held_back=7, spurious=11, missing=13, overflows=17)
+    first = LayerAudit(2.0, 10, torch.tensor([0, 1, 4]), largest_activation=1.5, **counts)
+    more = {name: 100 * count for name, count in counts.items()}
+    second = LayerAudit(2.0, 20, torch.tensor([0, 0, 9]), largest_activation=0.5, **more)
+    found = (first + second).row()
+    assert {name: found[name] for name in counts} == {n: 101 * c for n, c in counts.items()}
+    assert (found["images"], found["spikes"], found["used_fraction"]) == (30, 14, 0.75)
+    assert found["dead_neurons"] == 1  # a single spike is a life
+    assert (first + second).violations == 101 * (3 + 5 + 11 + 13 + 17)

@@ -228,3 +228,10 @@ def test_damaged_results_name_file_and_command(tmp_path, damage):
 def test_missing_results_name_the_command_that_makes_them(tmp_path):
     with pytest.raises(InputError, match=r"a\.json not found; run `python a\.py` first"):
         load_results(tmp_path / "a.json", "python a.py")
+
+
+def test_network_that_could_not_be_read_again_is_not_written(tmp_path):
+    network = ReluNetwork([np.full((2, 1), 1e300)], [np.zeros(1)])  # infinite in float32
+    with pytest.raises(InputError, match="a.pkl: .*infinite"):
+        save_network(tmp_path / "a.pkl", network)
+    assert list(tmp_path.iterdir()) == []

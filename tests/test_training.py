@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ttfs.datasets import Split, load_dataset
+from ttfs.errors import InputError
 from ttfs.training import architecture, train
 
 SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 1e-3, "target": 101.0, "seed": 0}
@@ -68,3 +69,29 @@ def test_the_learning_rate_halves_after_ten_epochs(digits, monkeypatch):
     tiny = Split(digits[0].images[:64], digits[0].labels[:64])
     train(tiny, digits[1], architecture(2, 5), **{**SETTINGS, "epochs": 21})
     assert rates == 10 * [1e-3] + 10 * [5e-4] + [2.5e-4]
+
+
+def scripted(monkeypatch, *correct):
+    """Let the validation images come out as scripted, epoch after epoch."""
+    counts = iter(correct)
+    monkeypatch.setattr("ttfs.training._correct", lambda *args: next(counts))
+
+
+def test_an_epoch_that_is_worse_than_the_best_is_not_returned(digits, monkeypatch):
+    sizes = architecture(2, 5)
+    scripted(monkeypatch, 5, 9, 7)
+    found, history = train(*digits[:2], sizes, **SETTINGS)
+    scripted(monkeypatch, 5, 9)
+    best, _ = train(*digits[:2], sizes, **{**SETTINGS, "epochs": 2})
+    assert history == [5, 9, 7] and torch.equal(weights(found), weights(best))
+
+
+def test_training_stops_at_exactly_the_target(digits, monkeypatch):
+    scripted(monkeypatch, 179, 180, 181)
+    _, history = train(*digits[:2], architecture(2, 5), **{**SETTINGS, "target": 90.0})
+    assert history == [179, 180]
+
+
+def test_training_that_diverges_is_refused(digits):
+    with pytest.raises(InputError, match="diverged"):
+        train(*digits[:2], architecture(2, 5), **{**SETTINGS, "learning_rate": 1e30})

@@ -117,3 +117,32 @@ def test_safe_window_of_a_layer_that_cannot_fire_is_one():
 def test_several_quantiles_from_one_pass_equal_each_alone():
     network, x = random_network([20, 30, 40, 3]), random_pixels(100, 20)
     assert quantiles(network, x, [0.5, 0.9]) == [quantile(network, x, q) for q in (0.5, 0.9)]
+
+
+@pytest.mark.parametrize("choose", [calibrated, lambda n, x: quantile(n, x, 0.9)])
+def test_images_that_cannot_choose_a_window_are_refused(choose):
+    network, x = random_network([7, 5, 3]), random_pixels(5, 7)
+    broken = x.clone()
+    broken[2, 3] = float("nan")
+    for bad, words in (
+        (broken, r"not \[0, 1\]"), (255 * x, r"not \[0, 1\]"), ((255 * x).byte(), "divide them"),
+        (x[:0], "there are none"), (x[:, :6], r"not \(n_batch, 7\)"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            choose(network, bad)
+
+
+@pytest.mark.parametrize("choose", [calibrated, lambda n, x: quantile(n, x, 0.9)])
+def test_activations_that_overflow_are_refused(choose):
+    network = ReluNetwork([torch.full((7, 5), 1e30), torch.full((5, 5), 1e30), torch.ones(5, 3)],
+                          [torch.zeros(5), torch.zeros(5), torch.zeros(3)])  # fmt: skip
+    with pytest.raises(InputError, match="overflow"):
+        choose(network, random_pixels(5, 7).float())
+
+
+def test_safe_windows_that_overflow_are_refused():
+    network = ReluNetwork(
+        [torch.full((7, 7), 1e200, dtype=torch.float64)] * 3, [torch.zeros(7)] * 3
+    )
+    with pytest.raises(InputError, match="overflow"):
+        safe(network)

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ttfs.conversion import SpikingLayer
+
+# What makes a layer differ from ReLU, among the counts of a LayerAudit.
+VIOLATIONS = ("saturations", "premature", "spurious", "missing", "overflows")
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,8 @@ class LayerAudit:
     exceeds the window is lost. A *premature* spike comes before t_min; with the guard (a threshold
     that counts from t_min only, as B1 has by construction) there is none. The crossings that an
     alpha neuron's guard *held back* are counted. A spike is *spurious* if the neuron should have
-    stayed silent, and *missing* if it should have fired, judged by its own potential at t_min.
+    stayed silent, and *missing* if it should have fired, judged by its own potential at t_min. An
+    *overflow* is a crossing, or the time of a spike, beyond the largest number of the dtype.
     """
 
     window_length: float  # model time
@@ -27,6 +32,7 @@ class LayerAudit:
     held_back: int = 0
     spurious: int = 0
     missing: int = 0
+    overflows: int = 0
 
     @property
     def neurons(self) -> int:
@@ -50,11 +56,8 @@ class LayerAudit:
 
     @property
     def violations(self) -> int:
-        """Saturations, premature, spurious and missing spikes: what makes a layer differ from ReLU.
-
-        A premature spike that is also spurious counts twice.
-        """
-        return self.saturations + self.premature + self.spurious + self.missing
+        """All VIOLATIONS added up; a premature spike that is also spurious counts twice."""
+        return sum(getattr(self, name) for name in VIOLATIONS)
 
     def __add__(self, other: "LayerAudit") -> "LayerAudit":
         return LayerAudit(
@@ -67,6 +70,7 @@ class LayerAudit:
             self.held_back + other.held_back,
             self.spurious + other.spurious,
             self.missing + other.missing,
+            self.overflows + other.overflows,
         )
 
     def row(self) -> dict:
@@ -81,6 +85,7 @@ class LayerAudit:
             "held_back": self.held_back,
             "spurious": self.spurious,
             "missing": self.missing,
+            "overflows": self.overflows,
             "dead_neurons": self.dead_neurons,
             "used_fraction": self.used_fraction,
         }
@@ -108,12 +113,16 @@ def layer_audit(layer: SpikingLayer, fired: Tensor, activation: Tensor, **counts
     ``fired`` is the (n_batch, n_out) mask of spikes; ``activation`` the time left at each crossing
     from t_min on, before it is limited to the window.
     """
+    overflow = ~activation.isfinite()
+    if not torch.isfinite(activation.new_tensor(layer.t_max)):
+        overflow = overflow | fired
     return LayerAudit(
         window_length=layer.window_length,
         images=fired.shape[0],
         spikes_per_neuron=fired.sum(0),
         saturations=int((activation > layer.window_length).sum()),
-        largest_activation=max(0.0, activation.max().item()),
+        largest_activation=max(0.0, activation.max().item() if activation.numel() else 0.0),
+        overflows=int(overflow.sum()),
         **{name: int(mask.sum()) for name, mask in counts.items()},
     )
 

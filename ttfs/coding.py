@@ -9,13 +9,15 @@ from ttfs.errors import InputError
 def encode(pixels: Tensor) -> Tensor:
     """Return the input spike times of pixels: t = 1 - x; a black pixel (x = 0) stays silent.
 
+    A pixel below half the dtype's spacing at 1 fires, rounded, at 1: it then carries 0.
+
     Parameters
     ----------
     pixels : floating tensor, any shape, in [0, 1]
 
     Returns
     -------
-    spike_times : tensor of the same shape and dtype, in [0, 1) or ``inf`` (silent), model time
+    spike_times : tensor of the same shape and dtype, in [0, 1] or ``inf`` (silent), model time
 
     Raises
     ------
@@ -36,9 +38,14 @@ def decode(spike_times: Tensor, t_max: float = 1.0) -> Tensor:
     return torch.where(torch.isinf(spike_times), 0, t_max - spike_times)
 
 
-def checked_pixels(pixels: Tensor) -> Tensor:
-    """Return the pixels as a tensor; InputError unless they are floating and in [0, 1]."""
+def checked_pixels(pixels: Tensor, n_in: int | None = None) -> Tensor:
+    """Return the pixels as a tensor; InputError unless they are floating and in [0, 1].
+
+    With ``n_in``, they must be (n_batch, n_in) as well.
+    """
     pixels = torch.as_tensor(pixels)
+    if n_in is not None and (pixels.ndim != 2 or pixels.shape[1] != n_in):
+        raise InputError(f"pixels are {tuple(pixels.shape)}, not (n_batch, {n_in})")
     if not pixels.is_floating_point():
         raise InputError(f"pixels are {pixels.dtype}; divide them by 255 to get [0, 1]")
     if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN too

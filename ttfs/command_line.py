@@ -17,6 +17,12 @@ from ttfs.figures import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPTHS = [2, 4, 6, 8]
+QUICK = {  # so that a short look never replaces what a whole run found
+    "depths": [2, 4],
+    "seeds": [0],
+    "results": ROOT / "results" / "quick",
+    "figures": ROOT / "figures" / "quick",
+}
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 
 
@@ -34,6 +40,18 @@ class Parser(argparse.ArgumentParser):
         """Print the fault on one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
+    def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Return the arguments: listed values once each, and what ``--quick`` leaves open."""
+        args = super().parse_args(argv)
+        if getattr(args, "quick", False):
+            for option, value in QUICK.items():
+                if hasattr(args, option) and getattr(args, option) is self.get_default(option):
+                    setattr(args, option, value)
+        for option, value in vars(args).items():
+            if isinstance(value, list):
+                setattr(args, option, list(dict.fromkeys(value)))
+        return args
+
     def add_data(self) -> None:
         """Add the options that choose the data set and where it lies."""
         self.add_argument(
@@ -45,17 +63,17 @@ class Parser(argparse.ArgumentParser):
             metavar="DIR", help="folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default",
         )  # fmt: skip
 
-    def add_depths(self, default: Sequence[int] = DEPTHS) -> None:
-        """Add the option that lists depths."""
+    def add_depths(self, smallest: int = 1) -> None:
+        """Add the option that lists depths; from 2 on there is a hidden layer that can fire."""
         self.add_argument(
-            "--depths", type=positive_int, nargs="+", default=list(default), metavar="N",
+            "--depths", type=whole(smallest), nargs="+", default=list(DEPTHS), metavar="N",
             help="depths: number of weight layers, hidden + output",
         )  # fmt: skip
 
     def add_samples(self) -> None:
         """Add the options that test on fewer images."""
         self.add_argument(
-            "--samples", type=positive_int, metavar="N",
+            "--samples", type=whole(1), metavar="N",
             help="test on N images drawn with --seed (None: all, in order)",
         )  # fmt: skip
         self.add_seed("random seed")
@@ -63,10 +81,6 @@ class Parser(argparse.ArgumentParser):
     def add_seed(self, what: str) -> None:
         """Add ``--seed``; ``what`` says what it draws."""
         self.add_argument("--seed", type=seed_number, default=0, help=what)
-
-    def add_quick(self, what: str) -> None:
-        """Add ``--quick``; ``what`` says what it leaves."""
-        self.add_argument("--quick", action="store_true", help=f"a short look: {what}")
 
     def add_figure(self) -> None:
         """Add the options of a script that draws from a results file it may have to make."""
@@ -88,8 +102,12 @@ class Parser(argparse.ArgumentParser):
     def add_experiment(self, quick: str = "500 test and 5,000 training images") -> None:
         """Add the options of an experiment on the networks of all depths."""
         self.add_data()
-        self.add_depths()
-        self.add_quick(f"depths up to 4, {quick}")
+        self.add_depths(smallest=2)
+        self.add_argument(
+            "--quick", action="store_true",
+            help=f"a short look, written to quick/ in the folders of results and figures: depths "
+            f"2 and 4, {quick}",
+        )  # fmt: skip
         self.add_redraw()
 
     def add_folder(self, name: str, what: str) -> None:
@@ -97,34 +115,45 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(f"--{name}", type=Path, default=ROOT / name, metavar="DIR", help=what)
 
 
-def positive_int(text: str) -> int:
-    """Return an integer of at least 1; for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
+    """Return the argparse type of whole numbers from ``smallest`` on, up to ``largest``."""
+    limits = f"{smallest} or more" if largest is None else f"{smallest} to {largest}"
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = smallest - 1
+        if value < smallest or (largest is not None and value > largest):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {limits}")
+        return value
+
     return number
 
 
-def positive_float(text: str) -> float:
-    """Return a positive finite number; for argparse."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not positive and finite")
+def positive(largest: float = math.inf) -> Callable[[str], float]:
+    """Return the argparse type of positive finite numbers, up to ``largest``."""
+    limits = "" if largest == math.inf else f" and at most {largest:g}"
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 < value <= largest and value < math.inf):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0{limits}")
+        return value
+
     return number
 
 
-def seed_number(text: str) -> int:
-    """Return an integer that NumPy and torch take as a seed; for argparse."""
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not a seed: 0 to 2^63 - 1")
-    return number
+seed_number = whole(0, 2**63 - 1)  # what NumPy and torch take as a seed
 
 
 def usable_device(text: str) -> str:
     """Return a torch device name after trying it; for argparse."""
     try:
-        torch.zeros(1, device=text)
+        torch.ones(1, device=text).item()
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise argparse.ArgumentTypeError(f"{text!r} is unusable; try cpu ({reason})") from error

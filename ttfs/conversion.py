@@ -35,6 +35,13 @@ class SpikingLayer:
         """t_max - t_min, model time."""
         return self.t_max - self.t_min
 
+    def drive(self, x: Tensor) -> Tensor:
+        """Return sum_j W_ji x_j + b_i, the time left at each crossing, whatever the window.
+
+        ``x`` is the time left of each input, (n_batch, n_in); its dtype decides.
+        """
+        return x @ self.weight.to(x) + self.bias.to(x)
+
 
 @dataclass(frozen=True)
 class SpikingNetwork:
@@ -50,6 +57,11 @@ class SpikingNetwork:
     output_bias: Tensor  # (n_classes,), float64
 
     @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return len(self.hidden[0].weight if self.hidden else self.output_weight)
+
+    @property
     def t_max(self) -> list[float]:
         """End of each hidden layer's window, model time."""
         return [layer.t_max for layer in self.hidden]
@@ -58,6 +70,13 @@ class SpikingNetwork:
     def t_read(self) -> float:
         """When the output is read, model time: the network's latency in input windows."""
         return self.hidden[-1].t_max if self.hidden else 1.0
+
+    def potentials(self, x: Tensor) -> Tensor:
+        """Return the output potentials sum_j W_ji x_j + b_i, (n_batch, n_classes).
+
+        ``x`` is how long before the read-out each input fired, (n_batch, n_in).
+        """
+        return x @ self.output_weight.to(x) + self.output_bias.to(x)
 
 
 def convert(

@@ -76,6 +76,8 @@ def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
         raise InputError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     if name == "digits":
         return name
+    if Path(data_dir).exists() and not Path(data_dir).is_dir():
+        raise InputError(f"{data_dir} is not a folder; name one that has MNIST/raw/*-ubyte")
     if mnist_on_disk(data_dir):
         return "mnist"
     supply = (

@@ -50,11 +50,11 @@ def event_driven(
     Raises
     ------
     InputError
-        If a pixel lies outside [0, 1], B1 is asked for without its guard, or a trace is asked of
-        more than one image or of a neuron that does not exist.
+        If the pixels do not fit the network, one lies outside [0, 1], B1 is asked for without its
+        guard, or a trace is asked of more than one image or of a neuron that does not exist.
 
     """
-    pixels = checked_pixels(pixels)
+    pixels = checked_pixels(pixels, snn.n_in)
     if not guard and snn.neuron == "B1":
         raise InputError("the B1 neuron's threshold counts from t_min: it has no unguarded form")
     _check_traced(snn, pixels, traced)
@@ -148,7 +148,7 @@ def _integrate(
     slope, first = torch.zeros_like(potential), torch.full_like(potential, torch.inf)
     armed = None if threshold is None else threshold.repeat(len(times), 1)  # inf once it was met
     now = times[:, 0].clamp(max=0)
-    for event in range(int(counts[0])):
+    for event in range(int(counts.max()) if len(counts) else 0):
         m = int((counts > event).sum())
         duration = times[:m, event] - now[:m]
         now[:m] = times[:m, event]

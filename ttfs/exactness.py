@@ -95,7 +95,8 @@ def layer_errors(
         local_bound = _local_bound(snn, n, x, weight, bias, dtype, engine)
         reference_rounding = _sum_rounding(reference_x, weight, bias, torch.float64)
         local_bound = local_bound + _sum_rounding(x, weight, bias, torch.float64)
-        bound = (bound @ weight.abs() + local_bound).nan_to_num(torch.inf, torch.inf)  # 0 x inf
+        local_bound = local_bound.nan_to_num(torch.inf, torch.inf)  # inf x 0 where there is none
+        bound = (bound @ weight.abs() + local_bound).nan_to_num(torch.inf, torch.inf)
         reference_bound = reference_bound @ weight.abs() + reference_rounding
         if not output:
             silent = local + bound + reference_bound < 0  # in the simulation and the reference

@@ -40,7 +40,7 @@ def noisy_closed_form(
         Draws the mismatch, layer by layer, and then the rest.
 
     """
-    pixels = checked_pixels(pixels)
+    pixels = checked_pixels(pixels, snn.n_in)
     offsets = [
         noise.mismatch * layer.window_length * _normal(layer.bias.shape, pixels, generator)
         for layer in snn.hidden
@@ -48,14 +48,13 @@ def noisy_closed_form(
     x = _disturbed(pixels, 1.0, noise, generator)
     spike_times, time_left, audit = [], [], []
     for layer, offset in zip(snn.hidden, offsets, strict=True):
-        activation = x @ layer.weight.to(x) + layer.bias.to(x) - offset
+        activation = layer.drive(x) - offset
         fired = activation.relu().minimum(x.new_tensor(layer.window_length))
         x = _disturbed(fired, layer.window_length, noise, generator)
         spike_times.append(torch.where(x > 0, layer.t_max - x, torch.inf))
         time_left.append(x)
         audit.append(layer_audit(layer, x > 0, activation))
-    logits = x @ snn.output_weight.to(x) + snn.output_bias.to(x)
-    return Simulation(spike_times, time_left, logits, audit)
+    return Simulation(spike_times, time_left, snn.potentials(x), audit)
 
 
 def quantised(network: ReluNetwork, bits: int, per_channel: bool) -> ReluNetwork:
@@ -69,7 +68,7 @@ def quantised(network: ReluNetwork, bits: int, per_channel: bool) -> ReluNetwork
     top = 2 ** (bits - 1) - 1
     weights = []
     for weight in network.weights:
-        weight = weight.float()
+        weight = weight.detach().float()
         largest = weight.abs().amax(0) if per_channel else weight.abs().max()
         scale = torch.where(largest > 0, largest / top, 1)
         if per_channel:

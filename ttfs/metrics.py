@@ -1,5 +1,6 @@
 """Counts that a conversion is judged by: integers, from which percentages are derived."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -46,8 +47,7 @@ def compare(
         + ("relu_correct_first_1000", "snn_correct_first_1000", "hidden_spikes", "input_spikes"),
         0,
     )
-    row |= {"max_abs_logit_error": 0.0, "largest_logit": 0.0}
-    audits = []
+    audits, errors, largest = [], [], []
     for images, labels, places in test_batches:
         relu_logits = network.logits(images.double())
         simulation = simulate(images)
@@ -61,11 +61,12 @@ def compare(
         hidden_spikes, input_spikes = spike_counts(snn, images, simulation)
         row["hidden_spikes"] += hidden_spikes
         row["input_spikes"] += input_spikes
-        error = (simulation.logits.double() - relu_logits).abs().max().item()
-        row["max_abs_logit_error"] = max(row["max_abs_logit_error"], error)
-        row["largest_logit"] = max(row["largest_logit"], relu_logits.abs().max().item())
+        errors.append((simulation.logits.double() - relu_logits).abs().max())
+        largest.append(relu_logits.abs().max())
         audits.append(simulation.audit)
-    audit = total(audits)
+    error, audit = torch.stack(errors).max().item(), total(audits)
+    row["max_abs_logit_error"] = error if math.isfinite(error) else None  # an overflow
+    row["largest_logit"] = torch.stack(largest).max().item()
     neurons = sum(layer.neurons for layer in audit)
     row["hidden_neurons"] = neurons
     row["spikes_per_hidden_neuron"] = (

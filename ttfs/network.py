@@ -57,11 +57,20 @@ class ReluNetwork:
         ``x`` is (n_batch, n_in); its dtype and device decide those of the computation.
         """
         x = torch.as_tensor(x)
+        if not x.is_floating_point() or x.shape[-1] != self.architecture[0]:
+            raise InputError(
+                f"the input is {x.dtype} of shape {tuple(x.shape)}, not floating and "
+                f"(n_batch, {self.architecture[0]})"
+            )
         activations = []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = F.linear(x, weight.to(x).T, bias.to(x)).relu()
+        for n in range(self.depth - 1):
+            x = self.preactivation(n, x).relu()
             activations.append(x)
-        return activations, F.linear(x, self.weights[-1].to(x).T, self.biases[-1].to(x))
+        return activations, self.preactivation(self.depth - 1, x)
+
+    def preactivation(self, n: int, x: Tensor) -> Tensor:
+        """Return x @ W + b of weight layer n, counted from 0."""
+        return F.linear(x, self.weights[n].to(x).T, self.biases[n].to(x))
 
     def activations(self, x: Tensor) -> list[Tensor]:
         """Return the hidden layers' activations, a (n_batch, n_out) tensor each."""

@@ -13,7 +13,7 @@ def output_potentials(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Ten
 
     At t = t_read these are the logits. ``spike_times`` are the last hidden layer's, (n_batch, n).
     """
-    return _potentials(snn, (t - spike_times).clamp(min=0))
+    return snn.potentials((t - spike_times).clamp(min=0))
 
 
 def promised_logits(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
@@ -22,7 +22,7 @@ def promised_logits(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tenso
     A neuron that fired at t_j contributes W_jk (t_read - t_j), known from t_j on.
     """
     fired = spike_times <= t
-    return _potentials(snn, torch.where(fired, snn.t_read - spike_times, 0))
+    return snn.potentials(torch.where(fired, snn.t_read - spike_times, 0))
 
 
 def is_certain(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
@@ -44,8 +44,3 @@ def is_certain(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
     lead = promised.gather(1, winner[:, None]) - promised
     lead.scatter_(1, winner[:, None], torch.inf)
     return (lead > gains).all(1)
-
-
-def _potentials(snn: SpikingNetwork, contributions: Tensor) -> Tensor:
-    """Return b_k + sum_j W_jk c_j."""
-    return contributions @ snn.output_weight.to(contributions) + snn.output_bias.to(contributions)

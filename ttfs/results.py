@@ -1,8 +1,10 @@
 """Results between the stages: JSON that says what was run, how, with what, and what came out."""
 
+import contextlib
 import json
 import platform
 from argparse import Namespace
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,6 +50,18 @@ def load_results(path: Path, command: str) -> dict:
     if not rows or not whole:
         raise InputError(f"{path} holds no rows of results; run `{command}` again")
     return record
+
+
+@contextlib.contextmanager
+def as_written_by(command: str, path: Path) -> Iterator[None]:
+    """Make what is wrong with the rows of a file from disk an InputError that names the file."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not hold what `{command}` writes ({type(error).__name__}: {error}); "
+            f"run it again"
+        ) from error
 
 
 def versions() -> dict[str, str]:

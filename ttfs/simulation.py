@@ -4,6 +4,8 @@
 ``ttfs.events``) the independent check: it integrates membrane potentials spike by spike.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,9 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
     Window-relative time keeps its precision however late the window is; absolute time loses one
     bit each time t_max doubles. A crossing at or after t_max is silence. A crossing before t_min
     is a saturation: the neuron fires at t_min. The alpha neuron's forced spike at t_max carries
-    the same 0 as silence and is written ``inf`` like it: ``inf`` means "never crossed".
+    the same 0 as silence and is written ``inf`` like it: ``inf`` means "never crossed". A spike
+    time is rounded to its dtype, and may so round to t_max; in window-relative time, ``time_left``
+    has what it carries, unrounded.
 
     Differentiable with respect to the pixels and the network's parameters.
 
@@ -44,17 +48,18 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
     Raises
     ------
     InputError
-        If a pixel lies outside [0, 1] or the time convention is unknown.
+        If the pixels do not fit the network, one lies outside [0, 1], or the time convention is
+        unknown.
 
     """
-    pixels = checked_pixels(pixels)
+    pixels = checked_pixels(pixels, snn.n_in)
     if time not in ("window", "absolute"):
         raise InputError(f"unknown time convention {time!r}: choose window or absolute")
     x = pixels if time == "window" else decode(encode(pixels))
     spike_times, time_left, audit = [], [], []
     for layer in snn.hidden:
         if time == "window":
-            activation = x @ layer.weight.to(x) + layer.bias.to(x)
+            activation = layer.drive(x)
             x = activation.relu().minimum(x.new_tensor(layer.window_length))
             spikes = torch.where(x > 0, layer.t_max - x, torch.inf)
         else:
@@ -66,8 +71,7 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
         spike_times.append(spikes)
         time_left.append(x)
         audit.append(layer_audit(layer, x > 0, activation))
-    logits = x @ snn.output_weight.to(x) + snn.output_bias.to(x)
-    return Simulation(spike_times, time_left, logits, audit)
+    return Simulation(spike_times, time_left, snn.potentials(x), audit)
 
 
 def crossing_times(layer: SpikingLayer, x: Tensor) -> Tensor:
@@ -99,23 +103,24 @@ def clock_driven(
     snn : SpikingNetwork
     pixels : (n_batch, n_in) floating tensor, in [0, 1]
     bits : int
-        At least 0.
+        At least 0; at most what the dtype can tell apart, 53 in float64, 24, 11 and 8 below.
     half_tick : bool
 
     Raises
     ------
     InputError
-        If a pixel lies outside [0, 1] or ``bits`` is negative.
+        If the pixels do not fit the network, one lies outside [0, 1], or ``bits`` is out of range.
 
     """
-    pixels = checked_pixels(pixels)
-    if bits < 0:
-        raise InputError(f"bits is {bits}; a window has at least 2^0 = 1 tick")
+    pixels = checked_pixels(pixels, snn.n_in)
+    finest = 1 - round(math.log2(torch.finfo(pixels.dtype).eps))
+    if not 0 <= bits <= finest:
+        raise InputError(f"bits is {bits}; a clock in {pixels.dtype} has 0 to {finest}")
     shift = 0.5 if half_tick else 0.0
     x = on_ticks(pixels, 1.0, bits, shift)
     spike_times, time_left, audit = [], [], []
     for layer in snn.hidden:
-        activation = x @ layer.weight.to(x) + layer.bias.to(x)
+        activation = layer.drive(x)
         x = on_ticks(activation, layer.window_length, bits, shift)
         spike_times.append(torch.where(x > 0, layer.t_max - x, torch.inf))
         time_left.append(x)
@@ -126,8 +131,7 @@ def clock_driven(
                 spurious=fired & ~should_fire, missing=should_fire & ~fired,
             )
         )  # fmt: skip
-    logits = x @ snn.output_weight.to(x) + snn.output_bias.to(x)
-    return Simulation(spike_times, time_left, logits, audit)
+    return Simulation(spike_times, time_left, snn.potentials(x), audit)
 
 
 def on_ticks(time_left: Tensor, window_length: float, bits: int, shift: float) -> Tensor:

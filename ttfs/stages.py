@@ -9,7 +9,7 @@ import torch
 from ttfs.datasets import Split, choose_dataset, load_dataset
 from ttfs.figures import save_figures
 from ttfs.network import ReluNetwork
-from ttfs.results import load_results, save_results
+from ttfs.results import as_written_by, load_results, save_results
 from ttfs.storage import (
     ModelFileError,
     check_writable,
@@ -31,28 +31,40 @@ def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
     return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
 
 
-def measure_and_draw(
-    args: argparse.Namespace, script: str, name: str, measure: Callable, draw: Callable
-) -> tuple[dict, list[Path]]:
-    """Return the results and the files written: results/name.json, and figures/name in each format.
+def report(
+    args: argparse.Namespace, script: str, name: str, measure: Callable, draw: Callable,
+    tables: Callable,
+) -> str:  # fmt: skip
+    """Write results/name.json and figures/name in each format; return what there is to print.
 
     ``measure(args, dataset)`` returns the rows, unless ``args.redraw`` asks to draw those that are
-    in the file; ``draw(results)`` returns the figure.
+    in the file; ``draw(results)`` returns the figure, and ``tables(results)`` a text.
     """
-    check_writable(args.results)
-    check_writable(args.figures)
-    written = []
     if args.redraw:
         dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
-        path = output_folder(args.results, dataset) / f"{name}.json"
     else:
         dataset = choose_dataset(args.dataset, args.data_dir)
-        path = output_folder(args.results, dataset) / f"{name}.json"
+    results_folder = output_folder(args.results, dataset)
+    figures_folder = output_folder(args.figures, dataset)
+    check_writable(figures_folder)
+    path, command = results_folder / f"{name}.json", command_for(script, dataset)
+    if args.redraw:
+        results = load_results(path, command)
+        with as_written_by(command, path):
+            text = tables(results)
+            written = save_figures(draw, results, figures_folder, name, args.formats)
+    else:
+        check_writable(results_folder)
         save_results(path, script, args, dataset, measure(args, dataset))
-        written.append(path)
-    results = load_results(path, f"python {script}")
-    folder = output_folder(args.figures, dataset)
-    return results, written + save_figures(draw, results, folder, name, args.formats)
+        results = load_results(path, command)
+        text = tables(results)
+        written = [path, *save_figures(draw, results, figures_folder, name, args.formats)]
+    return f"{text}\n\n{wrote(written)}"
+
+
+def command_for(script: str, dataset: str) -> str:
+    """Return the command that makes a script's results on a data set."""
+    return f"python {script}" + (" --dataset digits" if dataset == "digits" else "")
 
 
 def wrote(paths: list[Path]) -> str:
@@ -90,10 +102,9 @@ def networks_and_images(
 ) -> tuple[dict[int, ReluNetwork], Split, Split, Split]:
     """Return the networks by depth, and the training, validation and test split.
 
-    With ``args.quick``, no networks deeper than 4 and few images.
+    With ``args.quick``, few images.
     """
-    depths = [depth for depth in args.depths if depth <= 4 or not args.quick]
-    networks = load_networks(args.models, dataset, depths)
+    networks = load_networks(args.models, dataset, args.depths)
     splits = load_dataset(dataset, args.data_dir)
     if args.quick:
         splits = [

@@ -67,6 +67,7 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
         "architecture": network.architecture,
         **record,
     }
+    network_of(contents, path)  # what cannot be read again is not written
     with written_atomically(path) as temporary:
         temporary.write_bytes(pickle.dumps(contents, protocol=4))
 
@@ -173,7 +174,9 @@ class _Unpickler(pickle._Unpickler):
 def _training_command(path: Path) -> str:
     """Return the command that makes a model file of this name."""
     dataset = " --dataset digits" if path.name.startswith("digits") else ""
-    return f"python train_mnist_pytorch.py{dataset}"
+    depth = re.search(r"_(\d+)_layer", path.name)
+    depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
+    return f"python train_mnist_pytorch.py{dataset}{depths}"
 
 
 def _umask() -> int:

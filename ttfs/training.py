@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ttfs.datasets import Split
+from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
 
 DECAY_EPOCHS, DECAY_FACTOR = 10, 0.5  # the learning rate halves every ten epochs
@@ -54,6 +55,11 @@ def train(
     after_epoch : callable
         Called with the validation accuracy in per cent after each epoch.
 
+    Raises
+    ------
+    InputError
+        If the weights diverge.
+
     """
     generator = torch.Generator().manual_seed(seed)
     model = _initial_model(sizes, generator).to(device)
@@ -79,6 +85,8 @@ def train(
         if history[-1] >= target / 100 * n_validation:
             break
     model.load_state_dict(best)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError("training diverged: weights are no longer finite; use a smaller step size")
     return _relu_network(model), history
 
 

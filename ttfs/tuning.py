@@ -97,10 +97,9 @@ def _clocked_layers(network, window_lengths, bits: int, first: int, x: Tensor) -
     """Return the logits, given the time left ``x`` of the inputs of hidden layer ``first``."""
     for n in range(first, len(window_lengths)):
         x = _clocked_layer(network, n, window_lengths[n], bits, x)
-    return F.linear(x, network.weights[-1].to(x).T, network.biases[-1].to(x))
+    return network.preactivation(network.depth - 1, x)
 
 
 def _clocked_layer(network, n: int, window_length: float, bits: int, x: Tensor) -> Tensor:
     """Return the time left of hidden layer n's spikes on the clock."""
-    activation = F.linear(x, network.weights[n].to(x).T, network.biases[n].to(x))
-    return on_ticks(activation, window_length, bits, 0.5)
+    return on_ticks(network.preactivation(n, x), window_length, bits, 0.5)

@@ -5,12 +5,14 @@ activation larger than its window saturates: the neuron fires at t_min, and the 
 windows are chosen from *training* images, and violations are counted on test images.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ttfs.coding import checked_pixels
 from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
 
@@ -33,9 +35,9 @@ def calibrated(network: ReluNetwork, x: Tensor, margin: float = 0.5) -> list[flo
     if not 0 <= margin < np.inf:
         raise InputError(f"margin is {margin}; it must be zero or more, and finite")
     largest = torch.zeros(network.depth - 1, dtype=torch.float64)
-    for batch in torch.as_tensor(x).split(BATCH):
+    for batch in _training_images(network, x).split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
-            largest[n] = max(largest[n], activation.max().item())
+            largest[n] = torch.maximum(largest[n], activation.max().double())  # keeps NaN
     return _lengths((1 + margin) * largest)
 
 
@@ -53,7 +55,7 @@ def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> list[list
         if not 0 < q <= 1:
             raise InputError(f"the quantile is {q}; it must lie in (0, 1]")
     positive = [[] for _ in range(network.depth - 1)]
-    for batch in torch.as_tensor(x).split(BATCH):
+    for batch in _training_images(network, x).split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
             positive[n].append(activation[activation > 0].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
@@ -99,9 +101,19 @@ def safe(network: ReluNetwork) -> list[float]:
         # The factor keeps the inequality strict in floating point.
         previous = (1 + 1e-6) * largest if largest > 0 else DEAD_LAYER_WINDOW
         lengths.append(previous)
-    return lengths
+    return _lengths(lengths)
+
+
+def _training_images(network: ReluNetwork, x: Tensor) -> Tensor:
+    """Return the images to choose windows on; InputError if there are none or they misfit."""
+    x = checked_pixels(x, network.architecture[0])
+    if len(x) == 0:
+        raise InputError("windows are chosen on training images, and there are none")
+    return x
 
 
 def _lengths(lengths) -> list[float]:
     """Return plain floats, with a window of one unit for a layer that never fires."""
+    if not all(math.isfinite(length) for length in lengths):
+        raise InputError("activations overflow: the weights are too large to convert")
     return [float(length) if length > 0 else DEAD_LAYER_WINDOW for length in lengths]
