@@ -16,16 +16,24 @@ from matplotlib.figure import Figure
 from ttfs import command_line, stages
 from ttfs.command_line import Parser
 from ttfs.datasets import DATASETS
-from ttfs.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH, save_figures
+from ttfs.figures import (
+    INPUT_COLOUR,
+    RELU_COLOUR,
+    SNN_COLOUR,
+    WIDTH,
+    label_ends,
+    save_figures,
+)
 from ttfs.metrics import percent, percent_interval, points_lost
-from ttfs.results import load_results
+from ttfs.results import as_written_by, load_results
 from ttfs.storage import check_writable, output_folder
 
-COMMAND = "python convert_all_models.py"
+SCRIPT = "convert_all_models.py"
 CAUSES_COMMAND = "python experiments/degradation_causes.py"
+USUAL = {"windows": "calibrated", "neuron": "B1", "engine": "closed-form", "dtype": "float64"}
 PUBLISHED_CURVES = {  # cause and variant in results/degradation_causes.json: how they are drawn
     "preprocessing: recipe on raw pixels":
-    ("by the published recipe,\n{n} training seeds", RELU_COLOUR, "s"),
+    ("published recipe on networks\nof standardised pixels, {n} seeds", RELU_COLOUR, "s"),
     "published: as published": ("as published", INPUT_COLOUR, "x"),
 }  # fmt: skip
 
@@ -45,7 +53,7 @@ def draw_depth_comparison(results: dict) -> Figure:
     rows = results["rows"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=(1, 1))
     draw_accuracies(left, rows)
-    draw_losses(right, rows, results["causes"])
+    draw_losses(right, rows, results["causes"], "this conversion" + unusual(results["arguments"]))
     for axes in (left, right):
         axes.set_xlabel("Depth (weight layers)")
         axes.set_xticks([row["depth"] for row in rows])
@@ -69,13 +77,20 @@ def draw_accuracies(axes, rows: list[dict]) -> None:
         axes.annotate(f"{value:.2f}", (depth, value), (8, 0), textcoords="offset points",
                       va="center", fontsize=6)  # fmt: skip
     low = min(value for interval in intervals for value in interval)
-    axes.set_ylim(min(low, min(snn)) - 0.25, max(high for _, high in intervals) + 0.35)
+    low, high = min(low, *snn), max(high for _, high in intervals)
+    axes.set_ylim(low - 0.2 * (high - low), high + 0.3 * (high - low))
     axes.set_ylabel(f"Test accuracy (%), axis from {axes.get_ylim()[0]:.1f}")
     axes.legend(loc="upper left", ncols=2)
-    axes.margins(x=0.14)
+    axes.margins(x=0.18)
 
 
-def draw_losses(axes, rows: list[dict], causes: list[dict]) -> None:
+def unusual(arguments: dict) -> str:
+    """Return a line that names every setting of the conversion that is not the usual one."""
+    settings = [arguments[key] for key, value in USUAL.items() if arguments[key] != value]
+    return f"\n({', '.join(settings)})" if settings else ""
+
+
+def draw_losses(axes, rows: list[dict], causes: list[dict], name: str) -> None:
     """Draw the points lost in conversion, and beside them, where known, in the published one."""
     depths = [row["depth"] for row in rows]
     lost = [points_lost(row) for row in rows]
@@ -85,29 +100,29 @@ def draw_losses(axes, rows: list[dict], causes: list[dict]) -> None:
         f"{max(lost):.2f}: same label\non all {images}" if agreements == total
         else f"{total - agreements:,} of {total:,}\nlabels differ"
     )  # fmt: skip
-    curve(axes, depths, [[value] for value in lost], f"this conversion\n{verdict}", SNN_COLOUR, "o")
-    for name, (label, colour, marker) in PUBLISHED_CURVES.items():
+    curves = [(depths, [[value] for value in lost], f"{name}\n{verdict}", SNN_COLOUR, "o")]
+    for key, (label, colour, marker) in PUBLISHED_CURVES.items():
         found = {}
-        for row in (row for row in causes if f"{row['cause']}: {row['variant']}" == name):
+        for row in (row for row in causes if f"{row['cause']}: {row['variant']}" == key):
             value = row["points_lost"] if "points_lost" in row else points_lost(row)
             found.setdefault(row["depth"], []).append(value)
         if found:
             label = label.format(n=max(map(len, found.values())))
-            curve(axes, list(found), list(found.values()), label, colour, marker)
+            curves.append((list(found), list(found.values()), label, colour, marker))
     axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(-0.9, 100)
+    axes.set_ylim(-0.9, 99)
     axes.set_yticks((0, 1, 10, 50), ("0", "1", "10", "50"))
-    axes.set_xlim(depths[0] - 0.6, depths[-1] + 0.75 * max(4, depths[-1] - depths[0]))
+    axes.set_xlim(depths[0] - 0.6, depths[-1] + 0.95 * max(4, depths[-1] - depths[0]))
     axes.set_ylabel("Accuracy lost (points, linear to 1)")
+    label_ends(axes, [draw_curve(axes, *curve) for curve in curves])
 
 
-def curve(axes, depths: list[int], values: list[list[float]], label: str, colour, marker) -> None:
-    """Draw the mean and range of values against depth, with a label at the end."""
+def draw_curve(axes, depths, values, label: str, colour, marker) -> tuple[float, float, str]:
+    """Draw the mean and range of values against depth; return where the label belongs, and it."""
     means = [sum(v) / len(v) for v in values]
     axes.plot(depths, means, "-", marker=marker, color=colour, lw=1)
     axes.vlines(depths, [min(v) for v in values], [max(v) for v in values], colour, lw=0.8)
-    axes.annotate(label, (depths[-1], means[-1]), (6, 0), textcoords="offset points", va="center",
-                  fontsize=6)  # fmt: skip
+    return depths[-1], means[-1], label
 
 
 @command_line.one_line_errors
@@ -117,11 +132,15 @@ def main(argv=None) -> None:
     check_writable(args.figures)
     dataset = stages.dataset_measured_last(args.dataset, args.results, "conversion.json")
     folder = output_folder(args.results, dataset)
-    results = load_results(folder / "conversion.json", COMMAND)
+    path, command = folder / "conversion.json", stages.command_for(SCRIPT, dataset)
+    results = load_results(path, command)
     causes = folder / "degradation_causes.json"
     results["causes"] = load_results(causes, CAUSES_COMMAND)["rows"] if causes.exists() else []
-    folder = output_folder(args.figures, dataset)
-    paths = save_figures(draw_depth_comparison, results, folder, "depth_comparison", args.formats)
+    with as_written_by(command, path):
+        paths = save_figures(
+            draw_depth_comparison, results, output_folder(args.figures, dataset),
+            "depth_comparison", args.formats,
+        )  # fmt: skip
     print(dataset)
     if not results["causes"]:
         print(f"without the published recipe: {causes} not found; `{CAUSES_COMMAND}` makes it")

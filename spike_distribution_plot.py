@@ -90,13 +90,11 @@ def draw_spike_histograms(results: dict) -> Figure:
             axes.set_ylabel(f"{row['depth']} layers\nspikes (%)")
     for column, axes in enumerate(grid[-1], start=1):
         axes.set_xlabel(f"hidden layer {column}")
-    figure.text(
-        0.99, 0.97, f"All hidden neurons, {rows[0]['n_test']:,} test images.\n"
-        "Silent neurons have no spike time: counted, not binned.\n"
-        "Triangle: the earliest spike of all.\nWindow: its length, t_max - t_min.",
-        ha="right", va="top",
+    figure.supxlabel(
+        "Spike time, as a fraction of the window: t_min = 0, t_max = 1\n"
+        f"{rows[0]['n_test']:,} test images; silent neurons, without a spike time, are not binned\n"
+        "window: its length, t_max - t_min; triangle: the earliest spike of all", fontsize=7,
     )  # fmt: skip
-    figure.supxlabel("Spike time, as a fraction of the window: t_min = 0, t_max = 1", fontsize=7)
     return figure
 
 

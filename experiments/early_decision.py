@@ -115,7 +115,7 @@ def draw_early_decision(results: dict) -> Figure:
             if policy == policies[0]:
                 axes.set_title(f"{depth} layers")
         line[0].set_ylabel(f"{policy} windows\ntest images (%)")
-    grid[0, 0].legend(loc="upper left", bbox_to_anchor=(-0.03, 0.8))
+    grid[0, 0].legend(loc="upper left", bbox_to_anchor=(0, 0.85), handlelength=1.2)
     figure.supxlabel("Elapsed part of the last window", fontsize=7)
     return figure
 

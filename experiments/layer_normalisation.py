@@ -116,8 +116,10 @@ def draw_normalisation(results: dict) -> Figure:
             draw_before_and_after(middle, layers, "largest_weight", trained)
     left.set_ylabel("Window length, 1.5 x largest activation")
     middle.set_ylabel("Largest weight (magnitude)")
-    for colour, face, label in ((RELU_COLOUR, "white", "before"), (SNN_COLOUR, None, "after")):
-        left.plot([], [], "o-", color=colour, mfc=face, ms=2.5, lw=0.8, label=label)
+    for colour, face, line, label in (
+        (RELU_COLOUR, "white", "o-", "before"), (SNN_COLOUR, None, "o--", "after"),
+    ):  # fmt: skip
+        left.plot([], [], line, color=colour, mfc=face, ms=2.5, lw=0.8, label=label)
     left.legend(title="dots: trained; lines: untrained", title_fontsize=6, loc="best")
     for axes in (left, middle):
         axes.set_xscale("log", base=2)
@@ -136,7 +138,7 @@ def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> 
     style = {"marker": "o" if trained else "", "ms": 2.5, "lw": 0.8}
     place = [row["layer"] for row in layers]
     axes.plot(place, [row[key] for row in layers], color=RELU_COLOUR, mfc="white", **style)
-    axes.plot(place, [row[f"{key}_after"] for row in layers], color=SNN_COLOUR, **style)
+    axes.plot(place, [row[f"{key}_after"] for row in layers], "--", color=SNN_COLOUR, **style)
 
 
 def draw_factors(axes, rows: list[dict]) -> None:
@@ -157,7 +159,7 @@ def draw_factors(axes, rows: list[dict]) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(right=depths[-1] + 2.5)
     axes.set_xlabel("Weight layer")
-    axes.set_ylabel("What this sample's bias would have\nto be divided by")
+    axes.set_ylabel("A sample's own scale (max - min), by\nwhich its bias would be divided")
 
 
 @command_line.one_line_errors

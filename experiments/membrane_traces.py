@@ -116,7 +116,7 @@ def draw_traces(results: dict) -> Figure:
     grid[0, 0].set_title("B1: input alone before t_min, slope 1 after", loc="left")
     grid[0, 1].set_title("alpha: a slope of its own from the start", loc="left")
     figure.supxlabel("Time; the input's window and the neuron's own are drawn equally wide")
-    figure.supylabel("Membrane potential")
+    figure.supylabel("Membrane potential (dimensionless)")
     return figure
 
 
@@ -148,7 +148,7 @@ def draw_trace(axes, row: dict) -> None:
     elif early:
         label = "fires before t_min"
         if moment == row["t_start"]:
-            offset, ha, va = (6, 0), "left", "center"
+            label, offset, ha, va = "threshold below rest: fires at once", (6, 0), "left", "center"
     axes.annotate(label, (place(moment), potential), offset, textcoords="offset points",
                   fontsize=5.5, ha=ha, va=va)  # fmt: skip
     axes.set_xlim(0, 2)

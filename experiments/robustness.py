@@ -126,7 +126,7 @@ def draw_robustness(results: dict) -> Figure:
                 draw_line(axes, depth, by_level, "--" if dashed else "-")
         axes.set_xscale(scale)
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(-0.3, 100)
+        axes.set_ylim(min(-0.3, 1.2 * min(map(points_lost, results["rows"]))), 99)
         axes.set_yticks((0, 0.5, 1, 10, 90), ("0", "0.5", "1", "10", "90"))
         axes.set_xlabel(label)
     grid[1, 1].invert_xaxis()

@@ -91,8 +91,8 @@ def series(rows: list[dict]) -> dict[tuple, list[dict]]:
 
 
 STYLES = {  # policy, half_tick: name, colour, line
-    ("calibrated", False): ("at ticks", "0.5", ":"),
-    ("calibrated", True): ("half a tick low", "0.5", "-"),
+    ("calibrated", False): ("threshold at ticks", "0.5", ":"),
+    ("calibrated", True): ("threshold half a tick low", "0.5", "-"),
     ("0.99", True): ("and 99 % windows", RELU_COLOUR, "-"),
     ("0.95", True): ("and 95 % windows", RELU_COLOUR, "--"),
     ("each layer", True): ("and a quantile\nfor each layer", SNN_COLOUR, "-o"),
@@ -115,11 +115,13 @@ def draw_resolution(results: dict) -> Figure:
             axes.axhline(limit, color="0.8", lw=0.6, zorder=0)
         axes.set_title(f"{depth} layers")
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(-0.12, 100)
-        axes.set_yticks((0, 0.1, 0.5, 1, 10, 90), ("0", "0.1", "0.5", "1", "10", "90"))
+        axes.set_ylim(min(-0.12, 1.2 * min(map(points_lost, results["rows"]))), 99)
+        axes.set_yticks(
+            (-0.1, 0, 0.1, 0.5, 1, 10, 90), ("-0.1", "0", "0.1", "0.5", "1", "10", "90")
+        )
         axes.set_xticks(range(1, 11, 3))
     grid[0, 0].set_ylabel("Accuracy lost (points, linear to 0.1)")
-    grid[0, 0].legend(loc="upper right", title="threshold", title_fontsize=6)
+    grid[0, 0].legend(loc="upper right", fontsize=5.5)
     figure.supxlabel("Clock (bits: 2^bits ticks a window)", fontsize=7)
     return figure
 

@@ -1,5 +1,6 @@
 """One style and one writer for every figure. What a figure shows is drawn by its script."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,25 @@ def depth_colour(depth: int, deepest: int = 8) -> tuple:
 def depth_marker(depth: int) -> str:
     """Return the marker of a depth, so that depths differ in grey too."""
     return "Dpo<s>^v"[depth % 8]
+
+
+def label_ends(axes, ends: list[tuple[float, float, str]], fontsize: float = 6) -> None:
+    """Write curves' names beside their last points, (x, y, name), apart where they would overlap.
+
+    The axes' limits and scales must be final.
+    """
+    points_a_pixel = 72 / axes.figure.dpi
+    axes.figure.draw_without_rendering()  # settles the layout
+    placed, lowest = [], -math.inf
+    for x, y, name in sorted(ends, key=lambda end: end[1]):
+        half = 0.6 * fontsize * (1 + name.count("\n"))
+        height = axes.transData.transform((x, y))[1] * points_a_pixel
+        middle = max(height, lowest + half)
+        lowest = middle + half
+        placed.append((x, y, name, middle - height))
+    for x, y, name, shift in placed:
+        axes.annotate(name, (x, y), (5, shift), textcoords="offset points", va="center",
+                      fontsize=fontsize)  # fmt: skip
 
 
 def save_figures(

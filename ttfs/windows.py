@@ -59,7 +59,8 @@ def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> list[list
         for n, activation in enumerate(network.activations(batch)):
             positive[n].append(activation[activation > 0].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
-    found = [np.quantile(a, qs) if a.size else np.zeros(len(qs)) for a in layers]
+    with np.errstate(invalid="ignore"):  # infinite activations: _lengths refuses them
+        found = [np.quantile(a, qs) if a.size else np.zeros(len(qs)) for a in layers]
     return [_lengths([layer[k] for layer in found]) for k in range(len(qs))]
 
 

@@ -5,7 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ttfs.command_line import text_table, two_places
-from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour, depth_marker
+from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour, depth_marker, label_ends
 from ttfs.metrics import points_lost
 
 SUMMARY = [  # label (indented: a remedy of what stands above), and which rows it stands for
@@ -108,7 +108,7 @@ def draw_causes(results: dict) -> Figure:
     rows = results["rows"]
     figure = plt.figure(figsize=(WIDTH, 6.6))
     panels = figure.subplot_mosaic("ab\ncb\ndb", width_ratios=(1, 1))
-    draw_published_loss(panels["a"], rows)
+    ends = draw_published_loss(panels["a"], rows)
     draw_switches(panels["b"], rows)
     draw_window_growth(panels["c"], rows)
     draw_clocks(panels["d"], rows)
@@ -118,6 +118,7 @@ def draw_causes(results: dict) -> Figure:
     }  # fmt: skip
     for letter, axes in panels.items():
         axes.set_title(f"{letter}   {titles[letter]}", loc="left", fontweight="bold")
+    label_ends(panels["a"], ends, fontsize=5.5)  # last: it needs the layout
     return figure
 
 
@@ -126,17 +127,18 @@ def switch_label(label: str) -> str:
     return label.replace("   ", "\N{RIGHTWARDS ARROW} ", 1) if label.startswith(" ") else label
 
 
-def draw_published_loss(axes, rows: list[dict]) -> None:
-    """Draw points lost against depth: as published, by its recipe, and with the recipe mended."""
+def draw_published_loss(axes, rows: list[dict]) -> list[tuple[float, float, str]]:
+    """Draw points lost against depth, as published and by its recipe; return the curves' ends."""
     table = dict(summary(rows))
     curves = [
         ("Published", "published", "0.3", "x", "--", "0.3"),
         ("Both: standardised training, and the recipe", "recipe, after training\n"
          "on standardised pixels", RELU_COLOUR, "s", "-", RELU_COLOUR),
-        ("Recipe: bias not rescaled", "recipe: bias\nnot rescaled\n", RELU_COLOUR, "o", "-",
+        ("Recipe: bias not rescaled", "recipe: bias\nnot rescaled", RELU_COLOUR, "o", "-",
          "white"),
-        ("   bias rescaled", "\nbias rescaled: 0.00", SNN_COLOUR, "o", "-", SNN_COLOUR),
+        ("   bias rescaled", "bias rescaled", SNN_COLOUR, "o", "-", SNN_COLOUR),
     ]  # fmt: skip
+    ends = []
     for label, name, colour, marker, style, face in curves:
         depths = sorted(table[label])
         if not depths:
@@ -145,8 +147,7 @@ def draw_published_loss(axes, rows: list[dict]) -> None:
         means = [value.mean() for value in values]
         axes.plot(depths, means, style, marker=marker, color=colour, mfc=face)
         axes.vlines(depths, [v.min() for v in values], [v.max() for v in values], colour, lw=0.8)
-        axes.annotate(name, (depths[-1], means[-1]), (5, 0), textcoords="offset points",
-                      va="center", fontsize=5.5)  # fmt: skip
+        ends.append((depths[-1], means[-1], name))
     axes.set_yscale("symlog", linthresh=1)
     axes.set_yticks((-1, 0, 1, 10, 50), ("-1", "0", "1", "10", "50"))
     axes.set_xlabel("Depth (weight layers)")
@@ -154,6 +155,7 @@ def draw_published_loss(axes, rows: list[dict]) -> None:
     depths = sorted(table["Recipe: bias not rescaled"])
     axes.set_xticks(depths)
     axes.set_xlim(depths[0] - 0.5, depths[-1] * 1.7)
+    return ends
 
 
 def draw_switches(axes, rows: list[dict]) -> None:
@@ -163,7 +165,7 @@ def draw_switches(axes, rows: list[dict]) -> None:
     table = [(label, lost[deepest]) for label, lost in table if deepest in lost][::-1]
     for place, (label, values) in enumerate(table):
         remedy, value = label.startswith(" "), float(np.mean(values))
-        colour = SNN_COLOUR if remedy and abs(value) < 1 else RELU_COLOUR
+        colour = SNN_COLOUR if remedy else RELU_COLOUR
         axes.plot((0, value), (place, place), color=colour, lw=0.8)
         axes.plot(value, place, "o", color=colour, mfc="white" if remedy else colour, ms=3.5)
         axes.annotate(two_places(value), (max(value, 0), place), (5, 0), textcoords="offset points",
@@ -197,14 +199,15 @@ def draw_window_growth(axes, rows: list[dict]) -> None:
         layers = np.arange(1, len(row["windows"]) + 1)
         axes.plot(layers, row["windows"], ".", color=RELU_COLOUR, ms=3, mew=0)
         axes.plot(layers, row["b1_windows"], ".", color=SNN_COLOUR, ms=3, mew=0)
-    for name, bits in (("float16", 11), ("float32", 24), ("float64", 53)):
+    # Where the spacing of a precision's numbers reaches a unit of time.
+    for name, bits, place in (("float16", 11, 0.65), ("float32", 24, 1), ("float64", 53, 1)):
         axes.axhline(2.0**bits, color="0.6", lw=0.6, ls=":")
         axes.annotate(
-            f"a unit of time is one {name} ulp", (1, 2.0**bits), (0, 2), ha="right", fontsize=5,
-            xycoords=("axes fraction", "data"), textcoords="offset points",
+            f"1 ulp of {name} is a unit", (place, 2.0**bits), (0, 1), ha="right", va="bottom",
+            fontsize=5, xycoords=("axes fraction", "data"), textcoords="offset points",
         )  # fmt: skip
     axes.set_yscale("log")
-    axes.set_ylim(bottom=1e-8)
+    axes.set_ylim(bottom=1e-9)
     axes.set_xlabel("Hidden layer (lines: untrained; dots: trained)")
     axes.set_ylabel("Window length, t_max - t_min")
 
