@@ -69,20 +69,26 @@ def training(results: dict) -> str:
 
 def exactness(results: dict) -> str:
     """Return the table of logit errors and equal labels, by depth, precision and engine."""
-    columns = [
-        (dtype, engine) for dtype in ("float64", "float32") for engine in ("window", "events")
-    ]
-    columns += [(dtype, "window") for dtype in ("float16", "bfloat16")]
-    cells = {}
-    for row in results["rows"]:
-        if row["output"]:
-            error = f"{row['relative_error']:.0e}" if row["relative_error"] else "0"
-            key = row["depth"], row["dtype"], row["engine"]
-            cells[key] = f"{error}, {row['agreements']:,}"
-    depths = sorted({depth for depth, _, _ in cells})
-    rows = [[f"{d}", *[cells.get((d, *column), "-") for column in columns]] for d in depths]
-    names = {"window": "closed form", "events": "spike by spike"}
-    return markdown(["depth", *[f"{dtype}, {names[e]}" for dtype, e in columns]], rows)
+    columns = {  # heading: precision, engines
+        "float64, closed form": ("float64", ["window"]),
+        "float64, spike by spike": ("float64", ["events"]),
+        "float32, closed form": ("float32", ["window"]),
+        "float32, spike by spike": ("float32", ["events"]),
+        "float16, worst of all": ("float16", ["window", "absolute", "events"]),
+        "bfloat16, worst of all": ("bfloat16", ["window", "absolute", "events"]),
+    }
+    outputs = [row for row in results["rows"] if row["output"]]
+    rows = []
+    for depth in sorted({row["depth"] for row in outputs}):
+        cells = [f"{depth}"]
+        for dtype, engines in columns.values():
+            found = [row for row in outputs if row["depth"] == depth and row["dtype"] == dtype
+                     and row["engine"] in engines]  # fmt: skip
+            error = max((row["relative_error"] for row in found), default=0)
+            labels = f"{min(row['agreements'] for row in found):,}" if found else "-"
+            cells.append(f"{error:.0e}, {labels}" if error else labels)
+        rows.append(cells)
+    return markdown(["depth", *columns], rows)
 
 
 def causes(results: dict) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttfs.metrics import percent, percent_interval, points_lost
+from ttfs.metrics import mcnemar_p, percent, percent_interval, points_lost
 from ttfs.results import load_results
+from ttfs.tuning import SIGNIFICANCE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -114,9 +115,11 @@ def literal():
 
 
 def single_layer():
-    (row,) = rows("exactness", depth=2, layer=1, dtype="float64", engine="events")
-    assert 2.47e-9 / np.spacing(15.0) == pytest.approx(1.4e6, rel=0.01)
-    return f"1.4 million float64 ulps at t = 15; here, spike by spike, {row['error_ulp']:.0f} ulps"
+    found = rows("exactness", layer=1, dtype="float64", engine="events", trained=True)
+    ulps = spread([row["error_ulp"] for row in found], 0)
+    assert 2.47e-9 / np.spacing(15.0) == pytest.approx(1.4e6, rel=0.01) and len(found) == 4
+    return (f"1.4 million float64 ulps at t = 15; here, spike by spike, the first layers are off "
+            f"by {ulps} ulps of their windows")  # fmt: skip
 
 
 def silent():
@@ -155,6 +158,20 @@ def windows_of_three():
     )
 
 
+def automatic_rule():
+    (n,) = {row["n_validation"] for row in rows("adaptive_windows", policy="automatic")}
+    most = max(k for k in range(20) if mcnemar_p(k, 0) >= SIGNIFICANCE)
+    return (f"changes at most {most} labels of the {n:,} validation images: so few that they would "
+            f"be insignificant (McNemar, p = {mcnemar_p(most, 0):.2f})")  # fmt: skip
+
+
+def spikes_in_the_last_third():
+    found = rows("spike_time_distributions")
+    late = [sum(row["spikes_per_bin"][27:]) / row["spikes"] for row in found]  # 27 of 40 bins
+    assert min(late) > 0.97
+    return "nearly all spikes lie in the last third of their windows"
+
+
 def factor():
     (row,) = rows("layer_normalisation", kind="sample", depth=8, layer=8)
     return f"at 8 layers from {row['factor'][0]:.0f} to {row['factor'][2]:.0f}"
@@ -183,10 +200,27 @@ def float16_exactness():
     return f"at worst {worst['float16']:,} labels in float16 and {worst['bfloat16']:,} in bfloat16"
 
 
+def local_bounds():
+    found = [row["local_bound"] / row["local_error"]
+             for row in rows("exactness", dtype="float32") if row["local_error"]]  # fmt: skip
+    return f"in float32 it is {min(found):.0f} to {max(found):.0f} times the largest such error"
+
+
+def accumulated_bounds():
+    keys = {"output": True, "dtype": "float32", "engine": "window"}
+    (eight,), (deep,) = (rows("exactness", depth=depth, **keys) for depth in (8, 64))
+    none = {(r["dtype"], r["engine"]) for r in rows("exactness") if r["bound"] is None}
+    assert none == {("bfloat16", "events")}
+    return (
+        f"float32 logits may be off by {eight['bound']:.0f} (and are by "
+        f"{eight['largest_error']:.0e}), at depth 64 by {deep['bound']:.0e}"
+    )
+
+
 CLAIMS = [
     recipe, mismatch, both, both_at_8_layers, low_precision, window_of_15, premature, below_rest,
     growth, literal, single_layer, silent, thousand_images, plain_mcnemar, windows_of_three,
-    factor, one_bit, early_answers, float16_exactness,
+    automatic_rule, spikes_in_the_last_third, factor, one_bit, early_answers, float16_exactness, local_bounds, accumulated_bounds,
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pipeline import DIGITS, files_below, folders, labels, layers, results, run,
 
 import convert_all_models
 import numerical_exactness_test
-from ttfs import datasets
+from ttfs import certificate, datasets
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
 
@@ -211,8 +211,8 @@ def test_exactness_of_a_sound_conversion_exits_with_0(out, tmp_path, neuron):
 def test_exactness_with_a_limit_far_below_rounding_exits_with_1_and_names_depth_and_layer(
     out, tmp_path, monkeypatch
 ):
-    limits = dict.fromkeys(numerical_exactness_test.LOGIT_LIMIT, 1e-300)
-    monkeypatch.setattr(numerical_exactness_test, "LOGIT_LIMIT", limits)
+    limits = dict.fromkeys(certificate.LOGIT_LIMIT, 1e-300)
+    monkeypatch.setattr(certificate, "LOGIT_LIMIT", limits)
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
     chosen = ["--samples", 20, "--dtypes", "float32"]
     printed = run(numerical_exactness_test, *DIGITS, *places, *chosen, status=1)
