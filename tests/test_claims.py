@@ -220,7 +220,8 @@ def accumulated_bounds():
 CLAIMS = [
     recipe, mismatch, both, both_at_8_layers, low_precision, window_of_15, premature, below_rest,
     growth, literal, single_layer, silent, thousand_images, plain_mcnemar, windows_of_three,
-    automatic_rule, spikes_in_the_last_third, factor, one_bit, early_answers, float16_exactness, local_bounds, accumulated_bounds,
+    automatic_rule, spikes_in_the_last_third, factor, one_bit,
+    early_answers, float16_exactness, local_bounds, accumulated_bounds,
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Every experiment, run quickly on the digits, against an independent calculation."""
 
 import itertools
+import json
 import pickle
 from pathlib import Path
 
@@ -259,3 +260,41 @@ def test_committed_results_are_those_of_the_whole_test_set():
     for name in EXPERIMENTS:
         record = load_results(ROOT / "results" / f"{name}.json", "")
         assert record["dataset"] == "mnist" and not record["arguments"].get("quick")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_results_with_a_key_missing_take_one_line_that_names_the_file(out, tmp_path, capsys, name):
+    record = results(out, name)
+    for row in record["rows"]:
+        row.pop("depth", row.pop("t_min", None))
+    path = tmp_path / "results" / "digits" / f"{name}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    with pytest.raises(SystemExit) as stop:
+        EXPERIMENTS[name][0].main(["--dataset", "digits", "--redraw",
+                                   *folders(tmp_path, "models", "results", "figures")])  # fmt: skip
+    complaint = capsys.readouterr().err
+    assert stop.value.code == 2 and complaint.count("\n") == 1
+    assert f"{name}.json lacks results" in complaint
+    assert f"run `python experiments/{name}.py --dataset digits` again" in complaint
+    assert not list((tmp_path / "figures").rglob("*.png"))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "membrane_traces"])
+def test_a_short_look_is_kept_apart_unless_told_otherwise(name):
+    parse = EXPERIMENTS[name][0].parse
+    look, whole = parse(["--quick"]), parse([])
+    assert (look.depths, whole.depths) == ([2, 4], [2, 4, 6, 8])
+    for folder in ("results", "figures"):
+        assert getattr(look, folder) == getattr(whole, folder) / "quick"
+    told = parse(["--quick", "--depths", "8", "8", "--results", str(whole.results)])
+    assert (told.depths, told.results) == ([8], whole.results)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_network_without_hidden_layers_is_no_subject(capsys, name):
+    option = "--depth" if name == "membrane_traces" else "--depths"
+    with pytest.raises(SystemExit) as stop:
+        EXPERIMENTS[name][0].parse([option, "1"])
+    assert stop.value.code == 2
+    assert "'1' is not a whole number, 2 or more" in capsys.readouterr().err

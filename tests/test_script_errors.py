@@ -26,6 +26,8 @@ FOLDERS = {
 READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
 ROW = {"depth": 2, "n_test": 10, "relu_correct": 9, "snn_correct": 9, "agreements": 10}
 
+USUAL = {"windows": "calibrated", "neuron": "B1", "engine": "closed-form", "dtype": "float64"}
+
 
 def name_of(value):
     return getattr(value, "__name__", None)
@@ -39,7 +41,7 @@ def root(tmp_path) -> Path:
         save_network(tmp_path / "models" / f"digits_{depth}_layer.pkl", network)
     path = tmp_path / "results" / "digits" / "conversion.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"dataset": "digits", "rows": [ROW]}))
+    path.write_text(json.dumps({"dataset": "digits", "arguments": USUAL, "rows": [ROW]}))
     return tmp_path
 
 
@@ -189,7 +191,14 @@ RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_a
 
 
 @pytest.mark.parametrize("script", RESULTS, ids=name_of)
-@pytest.mark.parametrize("text", [None, "{", "[1]", '{"rows": []}', '{"rows": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "{", "[1]", '{"rows": []}', '{"rows": [{}]}', '{"rows": [{"depth": 2}]}',
+        '{"dataset": "digits", "rows": [{"depth": null, "layer": "1", "n_test": 0}]}',
+        '{"dataset": "digits", "arguments": {}, "rows": [{"depth": 2, "n_test": 0}]}',
+    ],
+)  # fmt: skip
 def test_missing_or_damaged_results_name_the_command_that_makes_them(capsys, root, script, text):
     path = root / "results" / "digits" / f"{RESULTS[script]}.json"
     path.unlink(missing_ok=True)

@@ -157,7 +157,7 @@ def test_main_figure_shows_the_published_recipe_where_its_results_are(out, tmp_p
     (folder / "degradation_causes.json").write_text(json.dumps({"rows": causes}))
     assert "not found" not in run(create_plot, *places)
     drawn = figure(tmp_path, "depth_comparison", "svg").decode()
-    assert "by the published recipe," in drawn and "1 training seeds" in drawn
+    assert "published recipe on networks" in drawn and "1 seeds" in drawn
     assert "as published" in drawn
 
 

@@ -59,8 +59,8 @@ def as_written_by(command: str, path: Path) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} does not hold what `{command}` writes ({type(error).__name__}: {error}); "
-            f"run it again"
+            f"{path} lacks results, or has unusable ones ({type(error).__name__}: {error}); "
+            f"run `{command}` again"
         ) from error
 
 
