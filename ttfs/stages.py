@@ -102,13 +102,13 @@ def networks_and_images(
 ) -> tuple[dict[int, ReluNetwork], Split, Split, Split]:
     """Return the networks by depth, and the training, validation and test split.
 
-    With ``args.quick``, few images.
+    With ``args.quick``, fewer training and test images.
     """
     networks = load_networks(args.models, dataset, args.depths)
     splits = load_dataset(dataset, args.data_dir)
     if args.quick:
         splits = [
             Split(split.images[:n], split.labels[:n])
-            for split, n in zip(splits, (5000, 500, 500), strict=True)
+            for split, n in zip(splits, (5000, 2000, 500), strict=True)
         ]
     return networks, *splits
