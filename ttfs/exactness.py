@@ -7,8 +7,9 @@ sum of the terms' magnitudes, in whatever order they are added [3]. With n input
 |x| @ |W| + |b| for those magnitudes, and L = t_max - t_min:
 
 "window" time
-    a product and a bias, of weights rounded to the dtype: k = n + 3. (In 16 bits, products are
-    summed in float32: gamma_4 of 16 bits + gamma_{n+3} of float32.)
+    a term W_ji x_j is rounded with its weight, as a product, and in at most n additions (of n
+    products and a bias); one to spare: k = n + 3. (In 16 bits, torch sums products in float32 and
+    rounds the sum: gamma_4 of 16 bits + gamma_{n+3} of float32.)
 "absolute" time
     the same, and the crossing t_min + theta - (slope_before (t_min - t_start) + x @ W). One u
     for each rounded quantity in it, in the threshold, in t_max and in the decoding t_max - t::
@@ -16,11 +17,12 @@ sum of the terms' magnitudes, in whatever order they are added [3]. With n input
         u (2 t_min + 2 t_max + 2 L + 4 |theta| + 6 |slope_before| (t_min - t_start))
 
 "events"
-    every term is added to a slope (at most m times rounded after), multiplied by a duration and
-    added to a potential (again m): k = 2 m + 8. The spike that carries x_j is itself rounded, twice
-    u times the input's window. The crossing adds u (2 |theta| + 4 L). The alpha neuron's slope in
-    its window is a sum, 1 to within d = gamma_{n+3} (|alpha| + sum |W|). It acts for at most L and
-    divides the crossing: (L d + the crossing's rounding) / (1 - d).
+    a term is rounded with its weight, in the slope (at most m + 1 additions, alpha's own slope
+    among them), with a duration and as a product (2), in the potential (at most m + 2) and with
+    the output's bias; one to spare: k = 2 m + 8. The spike that carries x_j is itself rounded,
+    twice: 2 u times the input's window. The crossing adds u (2 |theta| + 4 L). The alpha neuron's
+    slope in its window is a sum, 1 to within d = gamma_{n+3} (|alpha| + sum |W|). It acts for at
+    most L and divides the crossing: (L d + the crossing's rounding) / (1 - d).
 
 This is each layer's *local* bound: its error if its inputs were exact. The ReLU and the window's
 ends never enlarge a difference, so the *accumulated* bound e follows layer by layer::
