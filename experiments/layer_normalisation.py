@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -156,6 +157,9 @@ def draw_factors(axes, rows: list[dict]) -> None:
     band = f"band: 5 to 95 % of\nthe images, depth {depths[-1]}"
     axes.text(0.04, 0.97, band, va="top", fontsize=6, transform=axes.transAxes)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(right=depths[-1] + 2.5)
     axes.set_xlabel("Weight layer")
