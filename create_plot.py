@@ -30,11 +30,14 @@ from ttfs.storage import check_writable, output_folder
 
 SCRIPT = "convert_all_models.py"
 CAUSES_COMMAND = "python experiments/degradation_causes.py"
-USUAL = {"windows": "calibrated", "neuron": "B1", "engine": "closed-form", "dtype": "float64"}
+USUAL = {  # settings of convert_all_models.py that the figure need not name
+    "windows": "calibrated", "margin": 0.5, "quantile": 0.999, "t_max": 15.0, "neuron": "B1",
+    "engine": "closed-form", "no_guard": False, "bits": 8, "half_tick": False, "dtype": "float64",
+}  # fmt: skip
 PUBLISHED_CURVES = {  # cause and variant in results/degradation_causes.json: how they are drawn
     "preprocessing: recipe on raw pixels":
     ("published recipe on networks\nof standardised pixels, {n} seeds", RELU_COLOUR, "s"),
-    "published: as published": ("as published", INPUT_COLOUR, "x"),
+    "published: as published": ("as published, 1,000 images", INPUT_COLOUR, "x"),
 }  # fmt: skip
 
 
@@ -86,8 +89,11 @@ def draw_accuracies(axes, rows: list[dict]) -> None:
 
 def unusual(arguments: dict) -> str:
     """Return a line that names every setting of the conversion that is not the usual one."""
-    settings = [arguments[key] for key, value in USUAL.items() if arguments[key] != value]
-    return f"\n({', '.join(settings)})" if settings else ""
+    settings = [
+        f"{key.replace('_', ' ')}: {arguments[key]}"
+        for key, value in USUAL.items() if arguments[key] != value
+    ]  # fmt: skip
+    return "".join(f"\n{setting}" for setting in settings)
 
 
 def draw_losses(axes, rows: list[dict], causes: list[dict], name: str) -> None:
@@ -103,7 +109,9 @@ def draw_losses(axes, rows: list[dict], causes: list[dict], name: str) -> None:
     curves = [(depths, [[value] for value in lost], f"{name}\n{verdict}", SNN_COLOUR, "o")]
     for key, (label, colour, marker) in PUBLISHED_CURVES.items():
         found = {}
-        for row in (row for row in causes if f"{row['cause']}: {row['variant']}" == key):
+        for row in causes:
+            if row["depth"] not in depths or f"{row['cause']}: {row['variant']}" != key:
+                continue
             value = row["points_lost"] if "points_lost" in row else points_lost(row)
             found.setdefault(row["depth"], []).append(value)
         if found:

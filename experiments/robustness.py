@@ -132,6 +132,7 @@ def draw_robustness(results: dict) -> Figure:
     grid[1, 1].invert_xaxis()
     notes = {
         grid[0, 0]: "dashed: windows of 1.5 x largest\nsolid: automatic windows",
+        grid[1, 0]: "shaded: 95 % of the noise seeds",
         grid[1, 1]: "dashed: one scale a layer\nsolid: one a neuron",
     }
     for axes, note in notes.items():

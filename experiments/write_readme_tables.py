@@ -124,7 +124,7 @@ def time_resolution(results: dict) -> str:
     policies = {
         ("calibrated", False): "1.5 x largest; at ticks",
         ("calibrated", True): "1.5 x largest; half a tick low",
-        ("0.95", True): "95 %; half a tick low",
+        ("all layers", True): "best quantile for all; half a tick low",
         ("each layer", True): "each layer's own; half a tick low",
     }  # fmt: skip
     lost = {(row["depth"], row["policy"], row["half_tick"], row["bits"]): points_lost(row)

@@ -73,7 +73,10 @@ def low_precision():
         means(cause="precision", variant="absolute", dtype=dtype)[-1]
         for dtype in ("float16", "bfloat16")
     )
-    return f"in float16 it loses {float16:.2f} points at 8 layers, in bfloat16 {bfloat16:.2f}"
+    worst = max(lost("degradation_causes", cause="precision", variant="absolute",
+                     dtype="bfloat16", depth=8))  # fmt: skip
+    return (f"in float16 it loses {float16:.2f} points at 8 layers, in bfloat16 {bfloat16:.2f}, "
+            f"in one seed {worst:.2f}")  # fmt: skip
 
 
 def window_of_15():
@@ -94,10 +97,9 @@ def premature():
 
 def below_rest():
     found = rows("degradation_causes", **EARLY)
-    early = sum(sum(row["premature"]) for row in found)
-    at_once = sum(n * m for r in found for n, m in zip(r["thresholds_below_rest"], r["images"],
-                  strict=True))  # fmt: skip
-    return f"{percent(at_once, early):.0f} % of these spikes come from neurons whose threshold"
+    shares = [percent(np.dot(row["thresholds_below_rest"], row["images"]), sum(row["premature"]))
+              for row in found]  # fmt: skip
+    return f"{spread(shares, 0)} % of these spikes, by network, come from neurons whose threshold"
 
 
 def growth():
@@ -187,9 +189,14 @@ def early_answers():
     (half,) = (row for row in found if row["fraction"] == 0.5)
     right = percent(half["promised_correct"], half["n_test"])
     certain = next(row["fraction"] for row in found if row["certain"] >= row["n_test"] / 2)
+    before = max(row["fraction"] for row in found if row["certain"] < row["n_test"] / 2)
+    keys = {"depth": 8, "windows": "calibrated", "fraction": 0.5}
+    (long,) = rows("early_decision", **keys)
     return (f"{right:.0f} % of the promised answers at 8 layers are right when half of the last "
-            f"window has passed, but certainty comes late: half of the answers are certain after "
-            f"{100 * certain:.0f} % of it")  # fmt: skip
+            f"window has passed, but certainty comes late: half of the answers are certain only "
+            f"between {100 * before:.0f} and {100 * certain:.0f} % of it. In windows of 1.5 x the "
+            f"largest activation, {percent(long['promised_correct'], long['n_test']):.0f} % are "
+            "right at half the window")  # fmt: skip
 
 
 def float16_exactness():
@@ -212,7 +219,7 @@ def accumulated_bounds():
     none = {(r["dtype"], r["engine"]) for r in rows("exactness") if r["bound"] is None}
     assert none == {("bfloat16", "events")}
     return (
-        f"float32 logits may be off by {eight['bound']:.0f} (and are by "
+        f"float32 logits in window-relative time may be off by {eight['bound']:.0f} (and are by "
         f"{eight['largest_error']:.0e}), at depth 64 by {deep['bound']:.0e}"
     )
 

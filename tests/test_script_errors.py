@@ -26,8 +26,6 @@ FOLDERS = {
 READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
 ROW = {"depth": 2, "n_test": 10, "relu_correct": 9, "snn_correct": 9, "agreements": 10}
 
-USUAL = {"windows": "calibrated", "neuron": "B1", "engine": "closed-form", "dtype": "float64"}
-
 
 def name_of(value):
     return getattr(value, "__name__", None)
@@ -41,7 +39,9 @@ def root(tmp_path) -> Path:
         save_network(tmp_path / "models" / f"digits_{depth}_layer.pkl", network)
     path = tmp_path / "results" / "digits" / "conversion.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"dataset": "digits", "arguments": USUAL, "rows": [ROW]}))
+    path.write_text(
+        json.dumps({"dataset": "digits", "arguments": create_plot.USUAL, "rows": [ROW]})
+    )
     return tmp_path
 
 

@@ -73,3 +73,12 @@ def test_a_network_without_hidden_layers_needs_no_windows():
     network, x = random_network([12, 4]), random_pixels(50, 12)
     assert tuning.automatic(network, x, x)[1] == []
     assert tuning.clocked(network, x, x, 3) == ([], [])
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_windows_alike_are_those_of_the_best_common_quantile(case, bits):
+    network, x, images = case
+    qs, lengths = tuning.clocked(network, x, images, bits, CANDIDATES, alike=True)
+    assert len(set(qs)) == 1 and lengths == quantile(network, x, qs[0])
+    best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)
+    assert distance(network, lengths, images, bits) <= best + 1e-12

@@ -47,6 +47,7 @@ def clocked(
     validation_images: Tensor,
     bits: int,
     candidates: Sequence[float] = QUANTILES,
+    alike: bool = False,
 ) -> tuple[list[float], list[float]]:
     """Return each layer's quantile, and the windows, that suit a clock of 2^bits ticks a window.
 
@@ -55,6 +56,7 @@ def clocked(
     in turn, the others staying as they are, until none changes: the one whose labels, as softmax
     probabilities, are closest (in cross-entropy) to the ReLU network's on the validation images.
     Neither labels nor retraining are involved. Thresholds are half a tick low (``clock_driven``).
+    ``alike`` leaves it at the best quantile for all layers.
     """
     targets = network.logits(validation_images).softmax(1)
     lengths = windows.quantiles(network, x, candidates)
@@ -70,7 +72,7 @@ def clocked(
     choice = min(([k] * n_layers for k in range(len(candidates))), key=lambda c: cost(c, 0, start))
     while True:
         before, inputs = choice, start
-        for n in range(n_layers):
+        for n in range(0 if alike else n_layers):
             options = [[*choice[:n], k, *choice[n + 1 :]] for k in range(len(candidates))]
             choice = min(options, key=lambda c, n=n, inputs=inputs: cost(c, n, inputs))
             inputs = _clocked_layer(network, n, lengths[choice[n]][n], bits, inputs)
