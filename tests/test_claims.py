@@ -113,7 +113,7 @@ def growth():
 
 
 def literal():
-    return f"used literally, it costs {listed(means(cause='formula', variant='literal'))} points"
+    return f"used literally, with t_max = 15 as published, it costs {listed(means(cause='formula', variant='literal'))} points"
 
 
 def single_layer():
