@@ -113,7 +113,8 @@ def growth():
 
 
 def literal():
-    return f"used literally, with t_max = 15 as published, it costs {listed(means(cause='formula', variant='literal'))} points"
+    points = listed(means(cause="formula", variant="literal"))
+    return f"used literally, with t_max = 15 as published, it costs {points} points"
 
 
 def single_layer():
