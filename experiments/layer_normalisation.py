@@ -30,6 +30,7 @@ from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
 from ttfs.metrics import judged, points_lost, simulated
 from ttfs.network import ReluNetwork, random_network
 from ttfs.published import recipe_logits, sample_scale
+from ttfs.results import chosen
 from ttfs.simulation import closed_form
 from ttfs.training import architecture
 
@@ -99,11 +100,6 @@ def samplewise(network: ReluNetwork, test) -> list[dict]:
         rows.append({"kind": "sample", "layer": n + 1, "factor": [low, median, high]})
     counts = judged(relu, recipe_logits(network, images).argmax(1), test.labels)
     return [*rows, {"kind": "recipe", **counts}]
-
-
-def chosen(rows: list[dict], **keys) -> list[dict]:
-    """Return the rows that have these values."""
-    return [row for row in rows if all(row.get(key) == value for key, value in keys.items())]
 
 
 def draw_normalisation(results: dict) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ttfs.metrics import mcnemar_p, percent, percent_interval, points_lost
-from ttfs.results import load_results
+from ttfs.results import chosen, load_results
 from ttfs.tuning import SIGNIFICANCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,8 +16,7 @@ DEPTHS = (2, 4, 6, 8)
 
 def rows(name: str, **keys) -> list[dict]:
     """Return the committed rows that have these values."""
-    found = load_results(ROOT / "results" / f"{name}.json", "")["rows"]
-    return [row for row in found if all(row.get(key) == value for key, value in keys.items())]
+    return chosen(load_results(ROOT / "results" / f"{name}.json", "")["rows"], **keys)
 
 
 def lost(name: str, **keys) -> list[float]:

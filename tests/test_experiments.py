@@ -18,7 +18,7 @@ from experiments import (
     robustness,
     time_resolution,
 )
-from ttfs.results import load_results
+from ttfs.results import chosen, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = {
@@ -45,8 +45,7 @@ def out(tmp_path_factory) -> Path:
 
 def rows(root: Path, name: str, **keys) -> list[dict]:
     """Return the rows of a results file that have these values."""
-    found = results(root, name)["rows"]
-    return [row for row in found if all(row.get(key) == value for key, value in keys.items())]
+    return chosen(results(root, name)["rows"], **keys)
 
 
 def relu_labels(root: Path, depth: int) -> np.ndarray:

@@ -52,6 +52,11 @@ def load_results(path: Path, command: str) -> dict:
     return record
 
 
+def chosen(rows: list[dict], **keys) -> list[dict]:
+    """Return the rows that have these values."""
+    return [row for row in rows if all(row.get(key) == value for key, value in keys.items())]
+
+
 @contextlib.contextmanager
 def as_written_by(command: str, path: Path) -> Iterator[None]:
     """Make what is wrong with the rows of a file from disk an InputError that names the file."""

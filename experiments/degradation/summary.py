@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from ttfs.command_line import text_table, two_places
 from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour, depth_marker, label_ends
 from ttfs.metrics import points_lost
+from ttfs.results import chosen
 
 SUMMARY = [  # label (indented: a remedy of what stands above), and which rows it stands for
     ("Published", {"cause": "published"}),
@@ -50,11 +51,6 @@ SUMMARY = [  # label (indented: a remedy of what stands above), and which rows i
 def loss_of(row: dict) -> float:
     """Return the percentage points lost, measured here or as published."""
     return row["points_lost"] if "points_lost" in row else points_lost(row)
-
-
-def chosen(rows: list[dict], **keys) -> list[dict]:
-    """Return the rows that have these values."""
-    return [row for row in rows if all(row.get(key) == value for key, value in keys.items())]
 
 
 def by_depth(rows: list[dict]) -> dict[int, list[float]]:
