@@ -1,10 +1,10 @@
 """Certify that spikes carry the ReLU network's activations to within rounding; fail if not.
 
 Reads   models/mnist_{2,4,6,8}_layer.pkl   (from train_mnist_pytorch.py), MNIST
-Writes  results/exactness.json             a row a depth, dtype, engine and layer
+Writes  results/exactness.json, .md        a row a depth, dtype, engine and layer
 
     python numerical_exactness_test.py                         # all 10,000 test images
-    python numerical_exactness_test.py --depths 2 --samples 200 --results /tmp/look
+    python numerical_exactness_test.py --depths 2 --samples 200
 
 Compares the spiking network with the float64 ReLU network, layer by layer, in four precisions and
 three ways: the closed form in window-relative time, in absolute time, and the event-driven
@@ -14,17 +14,22 @@ float64 or float32, a label differs or a logit is off by more than a limit (ttfs
 
 import itertools
 
-from ttfs import command_line, stages, windows
-from ttfs.certificate import layer_rows, verdict
-from ttfs.command_line import DTYPES, Parser, text_table, whole
-from ttfs.conversion import NEURONS, convert
+from ttfs.certificate import certificate, verdict
+from ttfs.conversion import convert
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.exactness import ENGINES
-from ttfs.metrics import batches
 from ttfs.network import random_network
-from ttfs.results import save_results
+from ttfs.neurons import NEURONS
+from ttfs.stages.inputs import chosen_images, load_networks
+from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, settings, whole
+from ttfs.stages.report import save_table, wrote
+from ttfs.stages.results import chosen, grouped, save_results
+from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, output_folder
 from ttfs.training import architecture
+from ttfs.windows import calibrated
+
+UNTRAINED = tuple(itertools.product(("float64", "float32"), ["closed-form"]))
 
 
 def parse(argv):
@@ -32,88 +37,109 @@ def parse(argv):
     parser = Parser(__doc__)
     parser.add_data()
     parser.add_depths()
-    parser.add_argument("--neuron", choices=NEURONS, default="B1", help="neuron model")
-    parser.add_argument(
-        "--dtypes", choices=DTYPES, nargs="+", default=list(DTYPES), help="precisions"
-    )
-    parser.add_argument(
-        "--engines", choices=ENGINES, nargs="+", default=list(ENGINES),
-        help="closed form in window-relative or absolute time; event-driven simulator",
-    )  # fmt: skip
-    parser.add_argument(
-        "--random-depths", type=whole(1), nargs="*", default=[64], metavar="N",
-        help="depths of untrained 400-wide networks, drawn with --seed, to certify as well",
-    )  # fmt: skip
+    option = parser.add_argument
+    option("--neuron", choices=NEURONS, default="B1", help="neuron model")
+    precisions, engines = list(DTYPES), list(ENGINES)
+    option("--dtypes", choices=DTYPES, nargs="+", default=precisions, help="precisions")
+    option("--engines", choices=ENGINES, nargs="+", default=engines, help="simulators")
+    untrained = "depths of untrained 400-wide networks, drawn with --seed, to certify as well"
+    option("--random-depths", type=whole(1), nargs="*", default=[64], metavar="N", help=untrained)
     parser.add_samples()
-    parser.add_folder("models", "where the trained networks are")
-    parser.add_folder("results", "where exactness.json goes")
+    parser.add_input("models")
+    parser.add_output("results")
     return parser.parse_args(argv)
 
 
-def cases(args, networks: dict) -> list[tuple]:
-    """Return every (network, whether it is trained, dtype, engine) to certify."""
-    untrained = [random_network(architecture(n, 400), args.seed) for n in args.random_depths]
-    trained = itertools.product(networks.values(), [True], args.dtypes, args.engines)
-    return [*trained, *itertools.product(untrained, [False], ("float64", "float32"), ["window"])]
-
-
-@command_line.one_line_errors
+@one_line_errors
 def main(argv=None) -> int:
     """Measure, print, save; return 1 if a verdict fails."""
     args = parse(argv)
     dataset = choose_dataset(args.dataset, args.data_dir)
     check_writable(output_folder(args.results, dataset))
-    networks = stages.load_networks(args.models, dataset, args.depths)
+    networks = load_networks(args.models, dataset, args.depths).values()
     training, _, test = load_dataset(dataset, args.data_dir)
-    chosen = stages.chosen_images(len(test.labels), args.samples, args.seed)
+    images = test.images[chosen_images(len(test.labels), args.samples, args.seed)]
+    ways = list(itertools.product(args.dtypes, args.engines))
+    cases = [(network, True, ways) for network in networks]
+    untrained = (random_network(architecture(n, 400), args.seed) for n in args.random_depths)
+    cases += [(network, False, UNTRAINED) for network in untrained]
     rows = []
-    for network, trained, dtype, engine in cases(args, networks):
-        snn = convert(network, windows.calibrated(network, training.images), args.neuron)
-        bar = command_line.progress(
-            batches(*test, chosen), f"{network.depth} layers, {dtype}, {engine}"
-        )
-        setting = {"depth": network.depth, "trained": trained, "dtype": dtype, "engine": engine}
-        found = layer_rows(network, snn, bar, DTYPES[dtype], engine)
-        rows += [setting | row for row in found]
+    with progress(None, "images", total=len(images) * len(cases), unit="image") as bar:
+        for network, trained, ways in cases:
+            snn = convert(network, calibrated(network, training.images), args.neuron)
+            for row in certificate(network, snn, images, ways, bar.update):
+                rows.append({"depth": network.depth, "trained": trained, **row})
     path = output_folder(args.results, dataset) / "exactness.json"
-    save_results(path, "numerical_exactness_test.py", args, dataset, rows)
-    print(f"{dataset}, {len(chosen):,} test images, {args.neuron} neuron\n")
-    first = [row for row in rows if row["layer"] == 1 and row["depth"] == args.depths[0]]
-    print(f"One layer, of the {args.depths[0]}-layer network: decoded spike times beside ReLU\n")
-    print(exactness_table(first))
-    print("\nWhole networks: logits\n")
-    print(exactness_table(row for row in rows if row["output"]) + "\n")
+    written = [save_results(path, "numerical_exactness_test.py", settings(args), dataset, rows)]
+    written.append(save_table(table(rows), path))
+    print(f"{dataset}, {len(images):,} test images, {args.neuron} neuron\n\n{table(rows)}\n")
+    first = [row for row in rows if row["layer"] == 1 and row["depth"] == rows[0]["depth"]]
+    title = f"One layer, of the {rows[0]['depth']}-layer network: activations carried by spikes"
+    print(f"{detail_table(first, title)}\n")
+    print(f"{detail_table(chosen(rows, output=True), 'Whole networks: logits')}\n")
     faults = verdict(rows)
-    print(
-        "\n".join(faults)
-        or "exact: every error under its bound, every label equal (float64, float32)"
-    )
-    print(stages.wrote([path]))
+    print("\n".join(faults) or exact(rows))
+    print(wrote(written))
     return 1 if faults else 0
 
 
-COLUMNS = {
-    "error_99.9_percent": ".1e", "largest_error": ".1e", "relative_error": ".1e",
-    "error_ulp": ".1f", "bound": ".0e", "local_error": ".0e", "local_bound": ".0e",
-}  # fmt: skip
+def exact(rows: list[dict]) -> str:
+    """Return the good verdict: what holds, and in which precisions labels were required equal."""
+    strict = [dtype for dtype in grouped(rows, "dtype") if dtype in ("float64", "float32")]
+    labels = f"every label equal ({', '.join(strict)})" if strict else "no label was required equal"
+    return f"exact: every error under its bound, {labels}"
 
 
-def exactness_table(rows) -> str:
-    """Return the printed table: errors in units, relative and in ulps, beside the bounds.
+def table(rows: list[dict]) -> Table:
+    """Return a line a depth: relative logit error, and equal labels, by precision and engine."""
+    outputs = chosen(rows, output=True)
+    groups = {
+        f"{dtype}, {engine}": found
+        for (dtype, engine), found in grouped(outputs, "dtype", "engine").items()
+        if "16" not in dtype
+    }
+    for dtype in ("float16", "bfloat16"):
+        groups[f"{dtype}, worst engine"] = chosen(outputs, dtype=dtype)
+    groups = {name: found for name, found in groups.items() if found}
+    lines = []
+    for depth in grouped(outputs, "depth"):
+        cells = []
+        for found in groups.values():
+            found = chosen(found, depth=depth)
+            errors = [row["relative_error"] for row in found]
+            error = "overflow" if None in errors else f"{max(errors, default=0):.0e}"
+            labels = min((row["agreements"] for row in found), default=0)
+            cells.append(f"{error}, {labels:,}" if found else "-")
+        lines.append([f"{depth}", *cells])
+    title = "Largest logit error / largest logit, and labels that are the ReLU network's"
+    return Table(["depth", *groups], lines, title=title)
+
+
+DETAIL = {
+    "error_99.9_percent": (".1e", "99.9 % error"),
+    "largest_error": (".1e", "largest"),
+    "relative_error": (".1e", "relative"),
+    "error_ulp": (".1f", "ulps"),
+    "bound": (".0e", "bound"),
+    "local_error": (".0e", "local error"),
+    "local_bound": (".0e", "local bound"),
+}
+
+
+def detail_table(rows: list[dict], title: str) -> Table:
+    """Return a line a depth, precision and engine: errors in units, relative, in ulps, and bounds.
 
     "none" stands for a bound, or an error, that is not finite.
     """
-    header = ("depth", "dtype", "engine", "99.9 % error", "largest", "relative", "ulps", "bound",
-              "local error", "local bound", "agree")  # fmt: skip
-    return text_table(header, [
-        (
-            str(row["depth"]) if row["trained"] else f"{row['depth']} (random)",
-            row["dtype"], row["engine"],
-            *("none" if row[key] is None else f"{row[key]:{places}}"
-              for key, places in COLUMNS.items()),
-            f"{row['agreements']:,}/{row['n_test']:,}" if row["output"] else "-",
-        ) for row in rows
-    ])  # fmt: skip
+    lines = []
+    for row in rows:
+        numbers = [(row[key], places) for key, (places, _) in DETAIL.items()]
+        cells = ["none" if value is None else f"{value:{places}}" for value, places in numbers]
+        depth = f"{row['depth']}" if row["trained"] else f"{row['depth']} (random)"
+        agree = f"{row['agreements']:,}/{row['n_test']:,}" if row["output"] else "-"
+        lines.append([depth, row["dtype"], row["engine"], *cells, agree])
+    names = [name for _, name in DETAIL.values()]
+    return Table(("depth", "dtype", "engine", *names, "agree"), lines, 3, title)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Draw the time axis of each converted network: chained windows with one image's spikes in them.
 
-Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
-Writes  results/time_axis_schematic.json          windows, spikes and output potentials
-        figures/time_axis_schematic.png           (.pdf and .svg with --formats)
+Reads   models/mnist_{2,4,6,8}_layer.pkl              (from train_mnist_pytorch.py), MNIST
+Writes  results/time_axis_schematic.json, .md         windows, spikes and output potentials
+        figures/time_axis_schematic.png               (.pdf, .svg and .eps with --formats)
 
     python time_axis_schematic.py                          # a test image drawn with --seed
     python time_axis_schematic.py --image 7 --depths 2 4
@@ -11,19 +11,22 @@ Writes  results/time_axis_schematic.json          windows, spikes and output pot
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ttfs import command_line, stages, windows
+from ttfs import InputError
 from ttfs.coding import encode
-from ttfs.command_line import Parser, text_table
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
-from ttfs.errors import InputError
-from ttfs.figures import INPUT_COLOUR, WIDTH, depth_colour
 from ttfs.simulation import closed_form
+from ttfs.stages.figures import INPUT_COLOUR, WIDTH, depth_style
+from ttfs.stages.inputs import load_networks
+from ttfs.stages.options import Parser, one_line_errors
+from ttfs.stages.report import report
+from ttfs.stages.tables import Table
+from ttfs.windows import calibrated
 
-NAME = "time_axis_schematic"
+COLUMNS = {"depth": int, "image": int, "label": int, "pixels": list, "windows": list}
+COLUMNS |= {"spikes": list, "output_potentials": list}
 
 
 def parse(argv):
@@ -39,7 +42,7 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth: its windows, every spike of one image, and the output potentials."""
-    networks = stages.load_networks(args.models, dataset, args.depths)
+    networks = load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     n_test = len(test.labels)
     image = np.random.default_rng(args.seed).integers(n_test) if args.image is None else args.image
@@ -48,15 +51,18 @@ def measure(args, dataset: str) -> list[dict]:
     pixels = test.images[image : image + 1].double()
     rows = []
     for depth, network in networks.items():
-        snn = convert(network, windows.calibrated(network, training.images))
+        snn = convert(network, calibrated(network, training.images))
         simulation = closed_form(snn, pixels)
-        rows.append({
-            "depth": depth, "image": int(image), "label": int(test.labels[image]),
+        row = {
+            "depth": depth,
+            "image": int(image),
+            "label": int(test.labels[image]),
             "pixels": [round(255 * value) for value in pixels[0].tolist()],
             "windows": [[0.0, 1.0]] + [[layer.t_min, layer.t_max] for layer in snn.hidden],
             "spikes": [spikes(times[0]) for times in (encode(pixels), *simulation.spike_times)],
             "output_potentials": simulation.logits[0].tolist(),
-        })  # fmt: skip
+        }
+        rows.append(row)
     return rows
 
 
@@ -66,10 +72,9 @@ def spikes(times: torch.Tensor) -> dict:
     return {"size": len(times), "neurons": fired.tolist(), "times": times[fired].tolist()}
 
 
-def draw_time_axes(results: dict) -> Figure:
+def draw_time_axes(rows: list[dict]) -> Figure:
     """Draw one panel a depth, and the image itself."""
-    rows = results["rows"]
-    figure = plt.figure(figsize=(WIDTH, 0.4 + 1.45 * len(rows)))
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.45 * len(rows)))
     grid = figure.add_gridspec(len(rows), 2, width_ratios=(1, 9))
     for n, row in enumerate(rows):
         draw_windows(figure.add_subplot(grid[n, 1]), row)
@@ -77,31 +82,31 @@ def draw_time_axes(results: dict) -> Figure:
     corner.imshow(np.reshape(rows[0]["pixels"], (28, 28)), cmap="gray_r")
     corner.set_title(f"test image\n{rows[0]['image']}")
     corner.set_axis_off()
-    figure.supxlabel(
+    caption = (
         "Time (1 = the input window); every window is drawn equally wide, its true ends are written"
         "\nt_max(L) = t_min(L+1): a layer's window opens when the one before it closes"
-        "\nabove each window: spikes / neurons; bars: output potentials, above the smallest",
-        fontsize=7,
-    )  # fmt: skip
+        "\nabove each window: spikes / neurons; bars: output potentials, above the smallest"
+    )
+    figure.supxlabel(caption, fontsize=7)
     return figure
 
 
 def draw_windows(axes, row: dict) -> None:
     """Draw a network's windows side by side, each with its layer's spikes, then the read-out."""
+    own_colour, n_windows = depth_style(row["depth"])["color"], len(row["windows"])
     for n, (window, layer) in enumerate(zip(row["windows"], row["spikes"], strict=True)):
-        draw_spikes(axes, n, window, layer, INPUT_COLOUR if n == 0 else depth_colour(row["depth"]))
-    n_windows = len(row["windows"])
+        draw_spikes(axes, n, window, layer, INPUT_COLOUR if n == 0 else own_colour)
     for n in range(n_windows + 1):
         axes.axvline(n, color="0.3", lw=0.6)
     potentials = np.array(row["output_potentials"])
     heights = (potentials - potentials.min()) / (np.ptp(potentials) or 1)
     winner = int(potentials.argmax())
     for digit, height in enumerate(heights):
-        colour = depth_colour(row["depth"]) if digit == winner else "0.75"
-        axes.barh((digit + 0.5) / 10, 0.6 * height, 0.07, left=n_windows + 0.25, color=colour)
-        axes.text(n_windows + 0.2, (digit + 0.5) / 10, str(digit), fontsize=4.5, ha="right",
-                  va="center", fontweight="bold" if digit == winner else "normal")  # fmt: skip
-    axes.text(n_windows + 0.5, 1.05, f"output\n{winner}", ha="center", va="bottom", fontsize=6)
+        colour, weight = (own_colour, "bold") if digit == winner else ("0.75", "normal")
+        y, right = (digit + 0.5) / 10, {"ha": "right", "va": "center"}
+        axes.barh(y, 0.6 * height, 0.07, left=n_windows + 0.25, color=colour)
+        axes.text(n_windows + 0.2, y, str(digit), fontsize=4.5, fontweight=weight, **right)
+    write_above(axes, n_windows + 0.5, f"output\n{winner}")
     axes.set_xlim(0, n_windows + 1)
     axes.set_ylim(0, 1)
     ends = [0.0] + [t_max for _, t_max in row["windows"]]
@@ -119,29 +124,32 @@ def draw_spikes(axes, place: int, window: list[float], layer: dict, colour) -> N
     height = (np.array(layer["neurons"]) + 0.5) / layer["size"]
     axes.plot(position, height, ".", color=colour, ms=2.2, mew=0)
     name = "input" if place == 0 else f"layer {place}"
-    axes.text(place + 0.5, 1.05, f"{name}\n{len(layer['times'])}/{layer['size']}", ha="center",
-              va="bottom", fontsize=6)  # fmt: skip
+    write_above(axes, place + 0.5, f"{name}\n{len(layer['times'])}/{layer['size']}")
 
 
-@command_line.one_line_errors
+def write_above(axes, x: float, text: str) -> None:
+    """Write a text above the axes."""
+    axes.text(x, 1.05, text, ha="center", va="bottom", fontsize=6)
+
+
+def table(rows: list[dict]) -> Table:
+    """Return a line a depth: every window's end."""
+    columns = max(len(row["windows"]) for row in rows)
+    lines = []
+    for row in rows:
+        ends = [f"{t_max:.4g}" for _, t_max in row["windows"]]
+        lines.append([f"{row['depth']}", *ends, *["-"] * (columns - len(ends))])
+    header = ("depth", "input", *(f"layer {n}" for n in range(1, columns)))
+    title = f"t_max of every window, for test image {rows[0]['image']} (a {rows[0]['label']})"
+    return Table(header, lines, title=title)
+
+
+@one_line_errors
 def main(argv=None) -> None:
     """Measure (unless told to redraw), draw, print a table."""
     args = parse(argv)
-    script = "time_axis_schematic.py"
-    print(stages.report(args, script, NAME, measure, draw_time_axes, tables))
-
-
-def tables(results: dict) -> str:
-    """Return what is printed: every window's end."""
-    rows = results["rows"]
-    title = f"{results['dataset']}, test image {rows[0]['image']} (a {rows[0]['label']}): t_max\n\n"
-    columns = max(len(row["windows"]) for row in rows)
-    ends = [[f"{t_max:.4g}" for _, t_max in row["windows"]] for row in rows]
-    return title + text_table(
-        ("depth", "input", *(f"layer {n}" for n in range(1, columns))),
-        [(str(row["depth"]), *line, *["-"] * (columns - len(line)))
-         for row, line in zip(rows, ends, strict=True)],
-    )  # fmt: skip
+    shown = COLUMNS, lambda dataset: measure(args, dataset), table, draw_time_axes
+    print(report(args, "time_axis_schematic.py", "time_axis_schematic", *shown))
 
 
 if __name__ == "__main__":

@@ -1,133 +1,139 @@
-"""Every window one unit long: layer normalisation is exact; normalising each sample is no network.
+"""Can every window have the same length? (2 minutes)
 
-Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
-Writes  results/layer_normalisation.json          a row a network and precision, and a row a layer
-        figures/layer_normalisation.png           (.pdf and .svg with --formats)
+ttfs.windows.normalise_layers rescales weights and biases, once, by what training images need: every
+window takes one unit of time, and the function stays what it is, to depth 64. The recipe of the
+original write-up rescales each sample's activations as it runs: to stay exact, every threshold
+would have to be divided by a factor that differs from image to image. It is measured here.
 
-    python experiments/layer_normalisation.py
-    python experiments/layer_normalisation.py --quick
-    python experiments/layer_normalisation.py --redraw     # from the results alone
-
-ttfs.windows.normalise_layers rescales weights and biases, once, by what training images need. The
-published recipe rescales each sample's activations as it runs: to stay exact, every threshold would
-have to be divided by a factor that differs from image to image. The factor is measured here.
+    python experiments layer_normalisation
+    python experiments layer_normalisation --quick
+    python experiments layer_normalisation --redraw     # from the results alone
 """
 
-import sys
-from pathlib import Path
+from functools import partial
 
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ttfs import command_line, stages, windows
-from ttfs.command_line import DTYPES, Parser, text_table, two_places
+from experiments.causes import judge_logits
+from experiments.recipe import recipe_logits, sample_scale
 from ttfs.conversion import convert
-from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_colour
-from ttfs.metrics import judged, points_lost, simulated
-from ttfs.network import ReluNetwork, random_network
-from ttfs.published import recipe_logits, sample_scale
-from ttfs.results import chosen
+from ttfs.metrics import points_lost
+from ttfs.network import random_network
 from ttfs.simulation import closed_form
+from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, corner_note, depth_style, label_ends
+from ttfs.stages.options import DTYPES
+from ttfs.stages.results import chosen, grouped
+from ttfs.stages.tables import Table, two_places
 from ttfs.training import architecture
+from ttfs.windows import calibrated, normalise_layers
 
-NAME = "layer_normalisation"
+COLUMNS = {"depth": int, "trained": bool, "kind": str}
 UNTRAINED_DEPTHS = (16, 32, 64)
 BAND = (0.05, 0.5, 0.95)  # of the images
 
 
-def parse(argv):
-    """Return the command line's arguments."""
-    parser = Parser(__doc__)
-    parser.add_experiment("and 16; 500 test and 5,000 training images")
-    return parser.parse_args(argv)
+def cases(lab) -> list[dict]:
+    """Return every network, trained or not."""
+    untrained = UNTRAINED_DEPTHS[:1] if lab.quick else UNTRAINED_DEPTHS
+    trained = [{"depth": depth, "trained": True} for depth in lab.depths]
+    return trained + [{"depth": depth, "trained": False} for depth in untrained]
 
 
-def measure(args, dataset: str) -> list[dict]:
-    """Return a row a network and precision, a row a layer, and a row a sample-wise recipe."""
-    networks, training, _, test = stages.networks_and_images(args, dataset)
-    cases = [(network, True) for network in networks.values()]
-    cases += [
-        (random_network(architecture(depth, 400), seed=0), False)
-        for depth in UNTRAINED_DEPTHS[: 1 if args.quick else None]
-    ]
-    rows = []
-    for network, trained in command_line.progress(cases, "networks"):
-        found = normalisation(network, training.images, test)
-        if trained:
-            found += samplewise(network, test)
-        rows += [{"depth": network.depth, "trained": trained, **row} for row in found]
-    return rows
-
-
-def normalisation(network: ReluNetwork, training_images, test) -> list[dict]:
-    """Return what normalisation changes (windows, weights) and what it leaves (labels, logits)."""
-    lengths = windows.calibrated(network, training_images)
-    normalised = windows.normalise_layers(network, lengths)
-    after = windows.calibrated(normalised, training_images.double())
+def measure(lab, depth: int, trained: bool) -> list[dict]:
+    """Return a row a layer, a row a precision, and of a trained network what the recipe does."""
+    network = lab.network(depth) if trained else random_network(architecture(depth, 400), seed=0)
+    images = lab.training().images
+    lengths = calibrated(network, images)
+    normalised = normalise_layers(network, lengths)
+    after = calibrated(normalised, images.double())
     rows = [
         {
-            "kind": "layer", "layer": n + 1, "window": lengths[n], "window_after": after[n],
+            "kind": "layer",
+            "layer": n + 1,
+            "window": lengths[n],
+            "window_after": after[n],
             "largest_weight": network.weights[n].abs().max().item(),
             "largest_weight_after": normalised.weights[n].abs().max().item(),
-        } for n in range(network.depth - 1)
-    ]  # fmt: skip
-    snn = convert(normalised, [1.0] * (network.depth - 1))
-    relu_logits = network.logits(test.images.double())
+        }
+        for n in range(depth - 1)
+    ]
+    snn = convert(normalised, [1.0] * (depth - 1))
+    latency = {"latency": 1 + sum(lengths), "latency_after": snn.t_read}
     for dtype in ("float64", "float32"):
-        logits, audit = simulated(lambda x: closed_form(snn, x), test.images.to(DTYPES[dtype]))
-        error = (logits.double() - relu_logits).abs().max() / relu_logits.abs().max()
-        rows.append({
-            "kind": "network", "dtype": dtype, "latency": 1 + sum(lengths),
-            "latency_after": snn.t_read, "relative_error": error.item(),
-            "saturations": sum(layer.saturations for layer in audit),
-            **judged(relu_logits.argmax(1), logits.argmax(1), test.labels),
-        })  # fmt: skip
+        found = lab.judge(network, partial(closed_form, snn), DTYPES[dtype])
+        errors = {"relative_error": found.logit_error / found.largest_logit}
+        errors["saturations"] = sum(layer.saturations for layer in found.audit)
+        rows.append({"kind": "network", "dtype": dtype} | latency | errors | found.counts)
+    if trained:
+        rows += lab.tally(lambda x: [x, *network.activations(x)], sample_factors)
+        recipe = judge_logits(lab, network, recipe_logits, network)
+        rows.append({"kind": "recipe", **recipe.counts})
     return rows
 
 
-def samplewise(network: ReluNetwork, test) -> list[dict]:
-    """Return what the published recipe loses, and the factors that its thresholds would need."""
-    images = test.images.double()
-    relu = network.logits(images).argmax(1)
+def sample_factors(values: list[torch.Tensor], _) -> list[dict]:
+    """Return a row a weight layer: what each sample's bias would have to be divided by, as a band.
+
+    Of activations as they are, that is the product of the recipe's scales.
+    """
     rows = []
-    for n, x in enumerate([images, *network.activations(images)]):
-        factor = sample_scale(x)  # of activations as they are: the product of the recipe's scales
-        low, median, high = factor.quantile(torch.tensor(BAND, dtype=torch.float64)).tolist()
-        rows.append({"kind": "sample", "layer": n + 1, "factor": [low, median, high]})
-    counts = judged(relu, recipe_logits(network, images).argmax(1), test.labels)
-    return [*rows, {"kind": "recipe", **counts}]
+    for n, x in enumerate(values):
+        band = sample_scale(x).quantile(torch.tensor(BAND, dtype=torch.float64))
+        rows.append({"kind": "sample", "layer": n + 1, "factor": band.tolist()})
+    return rows
 
 
-def draw_normalisation(results: dict) -> Figure:
+def table(rows: list[dict]) -> Table:
+    """Return a line a network and precision, and what the recipe loses."""
+    lines = []
+    for row in chosen(rows, kind="network"):
+        recipe = chosen(rows, kind="recipe", depth=row["depth"]) if row["trained"] else []
+        cells = [
+            f"{row['depth']}",
+            "trained" if row["trained"] else "random",
+            row["dtype"],
+            f"{row['latency']:.1f}",
+            f"{row['latency_after']:.0f}",
+            f"{row['agreements']:,} of {row['n_test']:,}",
+            f"{row['relative_error']:.1e}",
+            two_places(points_lost(recipe[0])) if recipe else "-",
+        ]
+        lines.append(cells)
+    header = ("depth", "network", "dtype", "latency, calibrated", "latency, normalised")
+    header += ("same label", "logit error", "points lost by the recipe")
+    return Table(header, lines, 3, "latency in input windows, error of the largest logit")
+
+
+def draw(rows: list[dict]) -> Figure:
     """Draw windows and weights before and after, and the factor that differs between images."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
-    rows = results["rows"]
-    for trained in (False, True):
-        for depth in sorted({row["depth"] for row in chosen(rows, trained=trained)}):
-            layers = chosen(rows, kind="layer", depth=depth, trained=trained)
-            draw_before_and_after(left, layers, "window", trained)
-            draw_before_and_after(middle, layers, "largest_weight", trained)
-    left.set_ylabel("Window length, 1.5 x largest activation")
+    figure = Figure(figsize=(WIDTH, 2.7))
+    left, middle, right = figure.subplots(1, 3)
+    for (trained, _), layers in grouped(chosen(rows, kind="layer"), "trained", "depth").items():
+        draw_before_and_after(left, layers, "window", trained)
+        draw_before_and_after(middle, layers, "largest_weight", trained)
+    left.set_ylabel("Window length (units)")
     middle.set_ylabel("Largest weight (magnitude)")
-    for colour, face, line, label in (
-        (RELU_COLOUR, "white", "o-", "before"), (SNN_COLOUR, None, "o--", "after"),
-    ):  # fmt: skip
-        left.plot([], [], line, color=colour, mfc=face, ms=2.5, lw=0.8, label=label)
-    left.legend(title="dots: trained; lines: untrained", title_fontsize=6, loc="best")
+    for colour, line, name in ((RELU_COLOUR, "o-", "before"), (SNN_COLOUR, "o--", "after")):
+        left.plot(
+            [], [], line, color=colour, mfc="white" if name == "before" else colour, label=name
+        )
     for axes in (left, middle):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xlabel("Hidden layer")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("")
-    middle.set_yticks((0.05, 0.1, 0.2, 0.5), ("0.05", "0.1", "0.2", "0.5"))
-    draw_factors(right, rows)
+        plain_ticks(axes.xaxis)
+        plain_ticks(axes.yaxis)
+    middle.set_yticks((0.05, 0.1, 0.2, 0.5))
+    figure.legend(loc="outside lower left", ncols=2, title="dots: trained; lines: untrained")
+    label_ends(right, draw_factors(right, rows))
     return figure
+
+
+def plain_ticks(axis) -> None:
+    """Write the numbers of a logarithmic axis as they are."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> None:
@@ -138,55 +144,24 @@ def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> 
     axes.plot(place, [row[f"{key}_after"] for row in layers], "--", color=SNN_COLOUR, **style)
 
 
-def draw_factors(axes, rows: list[dict]) -> None:
-    """Draw the median of the images' factors by layer, and the deepest network's band."""
-    depths = sorted({row["depth"] for row in chosen(rows, kind="sample")})
-    for depth in depths:
-        found = chosen(rows, kind="sample", depth=depth)
+def draw_factors(axes, rows: list[dict]) -> list[tuple[float, float, str]]:
+    """Draw the median of the images' factors by layer, and the deepest network's band.
+
+    Return where the curves end, with their names.
+    """
+    groups, ends = grouped(chosen(rows, kind="sample"), "depth"), []
+    for depth, found in groups.items():
         layers = [row["layer"] for row in found]
         low, median, high = zip(*(row["factor"] for row in found), strict=True)
-        if depth == depths[-1]:
+        if depth == max(groups):
             axes.fill_between(layers, low, high, color="0.9", lw=0)
-        axes.plot(layers, median, "o-", color=depth_colour(depth), ms=2.5, lw=0.8)
-        axes.annotate(f"depth {depth}", (layers[-1], median[-1]), (3, -2), fontsize=6, va="top",
-                      textcoords="offset points")  # fmt: skip
-    band = f"band: 5 to 95 % of\nthe images, depth {depths[-1]}"
-    axes.text(0.04, 0.97, band, va="top", fontsize=6, transform=axes.transAxes)
+        axes.plot(layers, median, "-", ms=3, lw=0.8, **depth_style(depth))
+        ends.append((layers[-1], median[-1], f"depth {depth}"))
+    corner_note(axes, f"band: 5 to 95 % of\nthe images, depth {max(groups)}")
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(right=depths[-1] + 2.5)
+    plain_ticks(axes.yaxis)
+    axes.set_yticks((1, 2, 5, 10, 20, 50))
+    axes.set_xlim(right=max(groups) + 2.5)
     axes.set_xlabel("Weight layer")
     axes.set_ylabel("A sample's own scale (max - min), by\nwhich its bias would be divided")
-
-
-@command_line.one_line_errors
-def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, print a table."""
-    args = parse(argv)
-    script = "experiments/layer_normalisation.py"
-    print(stages.report(args, script, NAME, measure, draw_normalisation, tables))
-
-
-def tables(results: dict) -> str:
-    """Return what is printed: a line a network and precision, and what the recipe loses."""
-    title = f"{results['dataset']}: latency in input windows, error of the largest logit\n\n"
-    rows, lines = results["rows"], []
-    for row in chosen(rows, kind="network"):
-        recipe = chosen(rows, kind="recipe", depth=row["depth"])
-        lines.append([
-            str(row["depth"]), "trained" if row["trained"] else "random", row["dtype"],
-            f"{row['latency']:.1f}", f"{row['latency_after']:.0f}",
-            f"{row['agreements']:,}/{row['n_test']:,}", f"{row['relative_error']:.1e}",
-            str(row["saturations"]),
-            two_places(points_lost(recipe[0])) if recipe and row["trained"] else "-",
-        ])  # fmt: skip
-    header = ("depth", "network", "dtype", "latency before", "after", "agree", "logit error",
-              "saturated", "lost by the recipe")  # fmt: skip
-    return title + text_table(header, lines)
-
-
-if __name__ == "__main__":
-    main()
+    return ends

@@ -1,66 +1,69 @@
-"""Draw real membrane potentials: a few neurons of one network while they read one digit.
+"""What does a membrane potential look like? (20 seconds)
 
-Reads   models/mnist_8_layer.pkl          (from train_mnist_pytorch.py), MNIST
-Writes  results/membrane_traces.json      corners of every potential, thresholds, input spikes
-        figures/membrane_traces.png       (.pdf and .svg with --formats)
+A few neurons of one network while they read one digit, as B1 and as alpha: those that fire in the
+middle of the first and of the last hidden layer's spikes. Then the first neurons that, as alpha
+without the guard, fire before t_min: one whose potential rises past its threshold, and one whose
+threshold lies below the resting potential. Or a neuron of your choice.
 
-    python experiments/membrane_traces.py
-    python experiments/membrane_traces.py --redraw         # from the results alone
-
-The neurons that fire in the middle of the first and of the last hidden layer's spikes, as B1 and as
-alpha. Then the first neurons that, as alpha without the guard, fire before t_min: one whose
-potential rises past its threshold, and one whose threshold lies below the resting potential.
+    python experiments membrane_traces
+    python experiments membrane_traces --depth 4 --image 7 --layer 2 --neuron 11
+    python experiments membrane_traces --redraw         # from the results alone
 """
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ttfs import command_line, stages, windows
+from ttfs import InputError
 from ttfs.coding import encode
-from ttfs.command_line import Parser, text_table, whole
 from ttfs.conversion import convert
-from ttfs.datasets import load_dataset
-from ttfs.errors import InputError
-from ttfs.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH
 from ttfs.simulation import event_driven
+from ttfs.stages.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH, corner_note, note
+from ttfs.stages.options import whole
+from ttfs.stages.results import NUMBER
+from ttfs.stages.tables import Table
 
-NAME = "membrane_traces"
+COLUMNS = {"neuron_model": str, "layer": int, "neuron": int, "guard": bool, "t_start": NUMBER}
+COLUMNS |= {"t_min": NUMBER, "t_max": NUMBER, "threshold": NUMBER, "corners": list}
+COLUMNS |= {"input_spikes": list, "spike": NUMBER | None}
 
 
-def parse(argv):
-    """Return the command line's arguments."""
-    parser = Parser(__doc__)
-    parser.add_data()
+def add_options(parser) -> None:
+    """Add the options that choose what is drawn."""
     parser.add_argument("--depth", type=whole(2), default=8, help="of the network")
-    parser.add_argument("--image", type=int, default=0, metavar="I", help="test image")
-    parser.add_redraw()
-    return parser.parse_args(argv)
+    parser.add_argument("--image", type=whole(0), default=0, metavar="I", help="test image")
+    choice = "to draw, with --{} (None: typical and premature ones)"
+    layer, neuron = (choice.format(other) for other in ("neuron", "layer"))
+    parser.add_argument("--layer", type=whole(1), metavar="N", help=f"hidden layer {layer}")
+    parser.add_argument("--neuron", type=whole(0), metavar="I", help=f"neuron {neuron}")
 
 
-def measure(args, dataset: str) -> list[dict]:
+def cases(lab) -> list[dict]:
+    """Return the one case: a network and an image."""
+    keys = ("depth", "image", "layer", "neuron")
+    return [{f"chosen_{key}": lab.options[key] for key in keys}]
+
+
+def measure(
+    lab, chosen_depth: int, chosen_image: int, chosen_layer: int | None, chosen_neuron: int | None
+) -> list[dict]:
     """Return a row a panel: a neuron's potential from its t_start to its t_max."""
-    network = stages.load_networks(args.models, dataset, [args.depth])[args.depth]
-    training, _, test = load_dataset(dataset, args.data_dir)
-    if not 0 <= args.image < len(test.labels):
-        raise InputError(f"--image {args.image}: the test images are 0 to {len(test.labels) - 1}")
-    pixels = test.images[args.image : args.image + 1].double()
-    lengths = windows.calibrated(network, training.images)
+    network, pixels = lab.network(chosen_depth), lab.shown(chosen_image)
+    lengths = lab.windows(chosen_depth, "calibrated")
     alpha = convert(network, lengths, "alpha")
-    free = event_driven(alpha, pixels, guard=False)
-    chosen = [("typical", key) for key in typical_neurons(event_driven(alpha, pixels))]
-    chosen += [("premature", key) for key in premature_neurons(alpha, free)]
-    if not chosen:
-        raise InputError(f"--image {args.image}: no neuron of the network fires; choose another")
+    if (chosen_layer is None) != (chosen_neuron is None):
+        raise InputError("--layer and --neuron go together")
+    if chosen_layer is None:
+        free = event_driven(alpha, pixels, guard=False)
+        subjects = [("typical", key) for key in typical_neurons(event_driven(alpha, pixels))]
+        subjects += [("premature", key) for key in premature_neurons(alpha, free)]
+    else:
+        subjects = [("chosen", (chosen_layer, chosen_neuron))]
+    if not subjects:
+        raise InputError(f"--image {chosen_image}: no neuron of the network fires; choose another")
     rows = []
-    for why, key in chosen:
-        for neuron, guard in (("B1", True), ("alpha", why == "typical")):
+    for why, key in subjects:
+        for neuron, guard in (("B1", True), ("alpha", why != "premature")):
             snn = convert(network, lengths, neuron)
             simulation = event_driven(snn, pixels, guard, traced=[key])
             rows.append({"why": why, "guard": guard, **panel(snn, pixels, simulation, *key)})
@@ -69,12 +72,12 @@ def measure(args, dataset: str) -> list[dict]:
 
 def typical_neurons(simulation) -> list[tuple[int, int]]:
     """Return (layer, neuron) in the middle of the first and of the last hidden layer's spikes."""
-    chosen = []
+    found = []
     for n in sorted({1, len(simulation.spike_times)}):
         times = simulation.spike_times[n - 1][0]
         fired = int(torch.isfinite(times).sum())
-        chosen += [(n, int(times.argsort()[fired // 2]))] if fired else []
-    return chosen
+        found += [(n, int(times.argsort()[fired // 2]))] if fired else []
+    return found
 
 
 def premature_neurons(snn, simulation) -> list[tuple[int, int]]:
@@ -96,21 +99,42 @@ def panel(snn, pixels, simulation, n: int, neuron: int) -> dict:
     times_in = (encode(pixels) if n == 1 else simulation.spike_times[n - 2])[0]
     spike = simulation.spike_times[n - 1][0, neuron].item()
     return {
-        "neuron_model": snn.neuron, "layer": n, "neuron": neuron,
-        "t_start": layer.t_start, "t_min": layer.t_min, "t_max": layer.t_max,
+        "neuron_model": snn.neuron.name,
+        "layer": n,
+        "neuron": neuron,
+        "t_start": layer.t_start,
+        "t_min": layer.t_min,
+        "t_max": layer.t_max,
         "threshold": layer.threshold[neuron].item(),
         "corners": simulation.traces[n, neuron].tolist(),
         "input_spikes": times_in[torch.isfinite(times_in)].tolist(),
         "spike": spike if spike < torch.inf else None,
-    }  # fmt: skip
+    }
 
 
-def draw_traces(results: dict) -> Figure:
+def table(rows: list[dict]) -> Table:
+    """Return a line a panel: its neuron, threshold and times."""
+    lines = [
+        [
+            f"{row['layer']}",
+            f"{row['neuron']}",
+            row["neuron_model"],
+            "yes" if row["guard"] else "no",
+            f"{row['threshold']:.3f}",
+            f"{row['t_min']:.3f}",
+            "silent" if row["spike"] is None else f"{row['spike']:.3f}",
+            f"{row['t_max']:.3f}",
+        ]
+        for row in rows
+    ]
+    header = ("layer", "neuron", "model", "guard", "threshold", "t_min", "spike", "t_max")
+    return Table(header, lines, title="potentials drawn")
+
+
+def draw(rows: list[dict]) -> Figure:
     """Draw a row a neuron: on the left as B1, on the right as alpha."""
-    rows = results["rows"]
-    figure, grid = plt.subplots(
-        len(rows) // 2, 2, figsize=(WIDTH, 0.5 + 1.35 * (len(rows) // 2)), squeeze=False
-    )
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * (len(rows) // 2)))
+    grid = figure.subplots(len(rows) // 2, 2, squeeze=False)
     for axes, row in zip(grid.flat, rows, strict=True):
         draw_trace(axes, row)
     grid[0, 0].set_title("B1: input alone before t_min, slope 1 after", loc="left")
@@ -127,56 +151,38 @@ def draw_trace(axes, row: dict) -> None:
     def place(times):
         return np.interp(times, ends, (0, 1, 2))
 
-    corners = np.array([(row["t_start"], 0.0), *row["corners"]])
+    times, potential = np.array(row["corners"]).T
     early = row["spike"] is not None and row["spike"] < row["t_min"]
     colour = RELU_COLOUR if early else SNN_COLOUR
-    axes.plot(place(corners[:, 0]), corners[:, 1], color=colour, lw=1)
-    starts = 1 if row["guard"] else 0
-    axes.plot((starts, 2), 2 * [row["threshold"]], "--", color="black", lw=0.8)
-    axes.annotate("threshold", (1.5, row["threshold"]), (0, -2 if early else 2), va="top" if early
-                  else "bottom", textcoords="offset points", ha="center", fontsize=5.5)  # fmt: skip
+    axes.plot(place(times), potential, color=colour, lw=1)
+    axes.plot((int(row["guard"]), 2), 2 * [row["threshold"]], "--", color="black", lw=0.8)
+    beside = {"ha": "center", "va": "top" if early else "bottom"}
+    note(axes, "threshold", (1.5, row["threshold"]), (0, -2 if early else 2), 5.5, **beside)
     axes.axvline(1, color="0.6", lw=0.6)
-    axes.plot(place(row["input_spikes"]), np.zeros(len(row["input_spikes"])), "|", ms=4, mew=0.4,
-              color=INPUT_COLOUR, transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
-    moment = row["t_max"] if row["spike"] is None else row["spike"]
-    potential = np.interp(moment, corners[:, 0], corners[:, 1])
-    if row["spike"] is not None:
-        axes.plot(place(moment), potential, "o", color=colour, ms=3.5, clip_on=False)
-    label, offset, ha, va = "fires", (-5, 3), "right", "bottom"
-    if row["spike"] is None:
-        label, offset, va = "silent", (0, -8), "top"
-    elif early:
-        label = "fires before t_min"
-        if moment == row["t_start"]:
-            label, offset, ha, va = "threshold below rest: fires at once", (6, 0), "left", "center"
-    axes.annotate(label, (place(moment), potential), offset, textcoords="offset points",
-                  fontsize=5.5, ha=ha, va=va)  # fmt: skip
+    below = {"transform": axes.get_xaxis_transform(), "clip_on": False, "color": INPUT_COLOUR}
+    axes.plot(
+        place(row["input_spikes"]), 0 * place(row["input_spikes"]), "|", ms=4, mew=0.4, **below
+    )
+    mark_spike(axes, row, place, np.interp(row["spike"] or row["t_max"], times, potential), colour)
     axes.set_xlim(0, 2)
     axes.margins(y=0.2)
     axes.set_xticks((0, 1, 2), [f"{ends[0]:.4g}", f"t_min {ends[1]:.4g}", f"t_max {ends[2]:.4g}"])
     guard = "" if row["guard"] else ", no guard"
-    axes.text(0.02, 1.0, f"layer {row['layer']}, neuron {row['neuron']}{guard}", va="top",
-              transform=axes.transAxes, fontsize=5.5)  # fmt: skip
+    corner_note(axes, f"layer {row['layer']}, neuron {row['neuron']}{guard}", y=1.0, fontsize=5.5)
 
 
-@command_line.one_line_errors
-def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, print a table."""
-    args = parse(argv)
-    print(stages.report(args, "experiments/membrane_traces.py", NAME, measure, draw_traces, tables))
-
-
-def tables(results: dict) -> str:
-    """Return what is printed: each panel's neuron, threshold and times."""
-    header = ("layer", "neuron", "model", "guard", "threshold", "t_min", "spike", "t_max")
-    return text_table(header, [
-        (
-            str(row["layer"]), str(row["neuron"]), row["neuron_model"], str(row["guard"]),
-            f"{row['threshold']:.3f}", f"{row['t_min']:.3f}",
-            "silent" if row["spike"] is None else f"{row['spike']:.3f}", f"{row['t_max']:.3f}",
-        ) for row in results["rows"]
-    ])  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+def mark_spike(axes, row: dict, place, potential: float, colour) -> None:
+    """Mark the spike on the potential, or write that there is none."""
+    label, offset, beside = "fires", (-5, 3), {"ha": "right", "va": "bottom"}
+    moment = row["spike"]
+    if moment is None:
+        label, offset, beside = "silent", (0, -8), {"ha": "right", "va": "top"}
+    elif moment == row["t_start"]:
+        label, offset = "threshold below rest: fires at once", (6, 0)
+        beside = {"ha": "left", "va": "center"}
+    elif moment < row["t_min"]:
+        label = "fires before t_min"
+    x = place(row["t_max"] if moment is None else moment)
+    if moment is not None:
+        axes.plot(x, potential, "o", color=colour, ms=3.5, clip_on=False)
+    note(axes, label, (x, potential), offset, 5.5, **beside)

@@ -1,184 +1,138 @@
-"""How much do jitter, lost spikes, unequal thresholds and coarse weights cost?
-
-Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
-Writes  results/robustness.json                   a row a depth, windows, fault, level and seed
-        figures/robustness.png                    (.pdf and .svg with --formats)
-
-    python experiments/robustness.py
-    python experiments/robustness.py --quick
-    python experiments/robustness.py --redraw              # from the results alone
+"""How much do jitter, lost spikes, unequal thresholds and coarse weights cost? (6 minutes)
 
 Spike times jitter by a Gaussian, in units of the window, if there is a spike; silent neurons have
-none. Ten noise seeds. Weights are rounded with torch's own fake quantisation. Windows are 1.5 x the
-largest activation, or short ones, by ttfs.tuning.automatic.
+none. Ten noise seeds. Weights are rounded with torch's own fake quantisation. Windows are
+calibrated, or automatic: short ones that change few labels.
+
+    python experiments robustness
+    python experiments robustness --quick               # two noise seeds
+    python experiments robustness --redraw              # from the results alone
 """
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ttfs import command_line, stages, windows
-from ttfs.command_line import Parser, text_table, two_places, whole
 from ttfs.conversion import convert
-from ttfs.figures import WIDTH, depth_colour, depth_marker
-from ttfs.imperfections import Noise, noisy_closed_form, quantised
-from ttfs.metrics import judged, points_lost, simulated
-from ttfs.simulation import closed_form
-from ttfs.tuning import automatic
+from ttfs.imperfections import jitter, loss, mismatch, quantised
+from ttfs.metrics import points_lost
+from ttfs.simulation import closed_form, simulate
+from ttfs.stages.figures import WIDTH, depth_style, loss_axis
+from ttfs.stages.results import NUMBER, grouped
+from ttfs.stages.tables import Table, two_places
+from ttfs.windows import calibrated
 
-NAME = "robustness"
+COLUMNS = {"depth": int, "policy": str, "fault": str, "level": NUMBER, "n_test": int}
+COLUMNS |= {"relu_correct": int, "snn_correct": int}
 LEVELS = {  # a fault's levels: in windows; probability; in windows
     "jitter": (0.001, 0.003, 0.01, 0.03, 0.1),
     "loss": (0.01, 0.03, 0.1, 0.2, 0.3),
     "mismatch": (0.001, 0.003, 0.01, 0.03, 0.1),
 }
 WEIGHT_BITS = (8, 7, 6, 5, 4, 3, 2)
+COARSE = {"weights, a scale per layer": False, "weights, a scale per neuron": True}
+NOISE_SEEDS = range(10)
+PANELS = {  # first word of a fault: axis label, scale
+    "jitter": ("Jitter (standard deviation, windows)", "log"),
+    "loss": ("Lost spikes (probability)", "linear"),
+    "mismatch": ("Threshold mismatch (standard deviation, windows)", "log"),
+    "weights": ("Weights (bits)", "linear"),
+}
+SHOWN = (  # a line of the table: its name, fault and level
+    ("jitter of 1 % of the window", "jitter", 0.01),
+    ("jitter of 10 %", "jitter", 0.1),
+    ("1 % of the spikes lost", "loss", 0.01),
+    ("10 % lost", "loss", 0.1),
+    ("thresholds off by 1 % of the window", "mismatch", 0.01),
+    ("thresholds off by 10 %", "mismatch", 0.1),
+    ("weights of 4 bits, a scale per neuron", "weights, a scale per neuron", 4),
+    ("weights of 3 bits", "weights, a scale per neuron", 3),
+)
 
 
-def parse(argv):
-    """Return the command line's arguments."""
-    parser = Parser(__doc__)
-    parser.add_argument(
-        "--noise-seeds", type=whole(1), default=10, metavar="N", help="noise seeds, 0 to N - 1"
-    )
-    parser.add_experiment("500 test images, 2 noise seeds")
-    return parser.parse_args(argv)
+def cases(lab) -> list[dict]:
+    """Return every fault at every level, with every noise seed if it is random."""
+    found = []
+    for depth in lab.depths:
+        for policy in ("calibrated", "automatic"):
+            for fault, levels in LEVELS.items():
+                for level in levels:
+                    keys = {"depth": depth, "policy": policy, "fault": fault, "level": level}
+                    seeds = NOISE_SEEDS[:2] if lab.quick else NOISE_SEEDS
+                    found += [keys | {"noise_seed": seed} for seed in seeds]
+        for fault in COARSE:
+            keys = {"depth": depth, "policy": "calibrated", "fault": fault, "noise_seed": None}
+            found += [keys | {"level": bits} for bits in WEIGHT_BITS]
+    return found
 
 
-def measure(args, dataset: str) -> list[dict]:
-    """Return a row a depth, window policy, fault, level and noise seed."""
-    networks, training, validation, test = stages.networks_and_images(args, dataset)
-    seeds = range(2 if args.quick else args.noise_seeds)
-    rows = []
-    for depth, network in networks.items():
-        relu = network.logits(test.images.double()).argmax(1)
-        policies = {
-            "calibrated": windows.calibrated(network, training.images),
-            "automatic": automatic(network, training.images, validation.images)[1],
-        }
-        for policy, lengths in policies.items():
-            snn = convert(network, lengths)
-            levels = [(fault, v, seed) for fault in LEVELS for v in LEVELS[fault] for seed in seeds]
-            for fault, level, seed in command_line.progress(levels, f"{depth} layers, {policy}"):
-                generator = torch.Generator().manual_seed(seed)
-                noise = Noise(**{fault: level})
-                row = tested(
-                    partial(noisy_closed_form, snn, noise=noise, generator=generator), test, relu
-                )
-                setting = {"depth": depth, "windows": policy, "fault": fault, "level": level}
-                rows.append({**setting, "noise_seed": seed, **row})
-        for fault, per_channel in (("weights of a layer", False), ("weights of a neuron", True)):
-            for bits in WEIGHT_BITS:
-                coarse = quantised(network, bits, per_channel)
-                snn = convert(coarse, windows.calibrated(coarse, training.images))
-                row = tested(partial(closed_form, snn), test, relu)
-                setting = {"depth": depth, "windows": "calibrated", "fault": fault, "level": bits}
-                rows.append({**setting, "noise_seed": None, **row})
-    return rows
+def measure(lab, depth: int, policy: str, fault: str, level: float, noise_seed: int | None) -> dict:
+    """Return paired counts of a network with the fault."""
+    network = lab.network(depth)
+    if fault in COARSE:
+        coarse = quantised(network, level, COARSE[fault])
+        snn = convert(coarse, calibrated(coarse, lab.training().images))
+        return lab.judge(network, partial(closed_form, snn)).counts
+    snn = convert(network, lab.windows(depth, policy))
+    generator = torch.Generator().manual_seed(noise_seed)
+    rules = {"jitter": jitter, "loss": loss, "mismatch": partial(mismatch, snn)}
+    return lab.judge(network, partial(simulate, snn, fire=rules[fault](level, generator))).counts
 
 
-def tested(simulate, test, relu) -> dict:
-    """Return paired counts on the test images; one batch, so that a neuron's mismatch stays."""
-    logits, _ = simulated(simulate, test.images, size=len(test.images))
-    return judged(relu, logits.argmax(1), test.labels)
-
-
-def series(rows: list[dict]) -> dict[tuple, dict[float, list[float]]]:
-    """Return the points lost of all noise seeds, by (depth, windows, fault) and level."""
-    table = {}
-    for row in rows:
-        key = row["depth"], row["windows"], row["fault"]
-        table.setdefault(key, {}).setdefault(row["level"], []).append(points_lost(row))
-    return table
-
-
-def band(values: list[float]) -> tuple[float, float, float]:
-    """Return the mean of several seeds' values, and the 95 % band that they span."""
+def band(rows: list[dict]) -> tuple[float, float, float]:
+    """Return the mean of the points lost with several noise seeds, and the 95 % band they span."""
+    values = list(map(points_lost, rows))
     low, high = np.quantile(values, (0.025, 0.975))
     return float(np.mean(values)), float(low), float(high)
 
 
-PANELS = {  # what a panel shows: its axis label, faults and window policies with their lines
-    "jitter": ("Jitter (standard deviation, windows)", "log"),
-    "loss": ("Lost spikes (probability)", "linear"),
-    "mismatch": ("Threshold mismatch (windows)", "log"),
-    "weights": ("Weights (bits)", "linear"),
-}
+def table(rows: list[dict]) -> Table:
+    """Return a line a fault and window policy: points lost at each depth, means of the seeds."""
+    groups, depths = grouped(rows, "fault", "level", "policy", "depth"), grouped(rows, "depth")
+    lines = []
+    for name, fault, level in SHOWN:
+        for policy in grouped(rows, "policy"):
+            found = [groups.get((fault, level, policy, depth)) for depth in depths]
+            if all(found):
+                lines.append([name, policy, *(two_places(band(part)[0]) for part in found)])
+    header = ("points lost at depth", "windows", *map(str, depths))
+    return Table(header, lines, 2, "points lost, mean of the noise seeds")
 
 
-def draw_robustness(results: dict) -> Figure:
+def draw(rows: list[dict]) -> Figure:
     """Draw points lost against the level of each fault: one line a depth and policy."""
-    table = series(results["rows"])
-    figure, grid = plt.subplots(2, 2, figsize=(WIDTH, 4.6), sharey=True)
-    for axes, (panel, (label, scale)) in zip(grid.flat, PANELS.items(), strict=True):
-        for (depth, policy, fault), by_level in table.items():
-            if fault.split()[0] == panel:
-                dashed = fault == "weights of a layer" or (
-                    policy == "calibrated" and panel in LEVELS
-                )
-                draw_line(axes, depth, by_level, "--" if dashed else "-")
-        axes.set_xscale(scale)
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(min(-0.3, 1.2 * min(map(points_lost, results["rows"]))), 99)
-        axes.set_yticks((0, 0.5, 1, 10, 90), ("0", "0.5", "1", "10", "90"))
-        axes.set_xlabel(label)
-    grid[1, 1].invert_xaxis()
-    notes = {
-        grid[0, 0]: "dashed: windows of 1.5 x largest\nsolid: automatic windows",
-        grid[1, 0]: "shaded: 95 % of the noise seeds",
-        grid[1, 1]: "dashed: one scale a layer\nsolid: one a neuron",
-    }
-    for axes, note in notes.items():
-        axes.text(0.02, 0.97, note, transform=axes.transAxes, va="top", fontsize=6)
-    for depth in sorted({depth for depth, _, _ in table}):
-        style = {"color": depth_colour(depth), "marker": depth_marker(depth), "ms": 2.5, "lw": 0.8}
-        grid[0, 1].plot([], [], label=f"depth {depth}", **style)
-    grid[0, 1].legend(loc="upper left")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("Accuracy lost (points, linear to 1)")
+    figure = Figure(figsize=(WIDTH, 5.0))
+    panels = dict(zip(PANELS, figure.subplots(2, 2, sharey=True).flat, strict=True))
+    for (fault, policy, depth), found in grouped(rows, "fault", "policy", "depth").items():
+        axes = panels[fault.split(",")[0]]
+        solid = policy == "automatic" or fault == "weights, a scale per neuron"
+        draw_levels(axes, found, depth, "-" if solid else "--")
+    for name, (label, scale) in PANELS.items():
+        panels[name].set_xscale(scale)
+        panels[name].set_xlabel(label)
+        loss_axis(panels[name].yaxis, 99, 1, min(map(points_lost, rows)))
+    panels["weights"].invert_xaxis()
+    for name in ("jitter", "mismatch"):
+        panels[name].set_ylabel("Accuracy lost (points, linear to 1)")
+    handles = [
+        panels["loss"].plot([], [], ms=3, label=f"depth {depth}", **depth_style(depth))[0]
+        for depth in grouped(rows, "depth")
+    ]
+    for style, name in (
+        ("--", "calibrated; a scale per layer"),
+        ("-", "automatic; a scale per neuron"),
+    ):
+        handles += panels["loss"].plot([], [], style, color="black", lw=0.8, label=name)
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1)
     return figure
 
 
-def draw_line(axes, depth: int, by_level: dict[float, list[float]], style: str) -> None:
-    """Draw the mean over noise seeds, and their band."""
-    levels = sorted(by_level)
-    mean, low, high = zip(*(band(by_level[level]) for level in levels), strict=True)
-    colour, marker = depth_colour(depth), depth_marker(depth)
-    axes.plot(levels, mean, style, color=colour, marker=marker, ms=2.5, lw=0.8)
-    axes.fill_between(levels, low, high, color=colour, alpha=0.2, lw=0)
-
-
-@command_line.one_line_errors
-def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, print a table."""
-    args = parse(argv)
-    script = "experiments/robustness.py"
-    print(stages.report(args, script, NAME, measure, draw_robustness, tables))
-
-
-def tables(results: dict) -> str:
-    """Return what is printed: a line a fault, level and window policy, a column a depth."""
-    title = f"{results['dataset']}: points lost, mean of the noise seeds (95 % band)\n\n"
-    table = series(results["rows"])
-    depths = sorted({depth for depth, _, _ in table})
-    lines = []
-    for policy, fault in dict.fromkeys((policy, fault) for _, policy, fault in table):
-        for level in sorted(table[depths[0], policy, fault]):
-            bands = [band(table[depth, policy, fault][level]) for depth in depths]
-            entries = [
-                f"{two_places(mean)} ({two_places(low)} to {two_places(high)})"
-                for mean, low, high in bands
-            ]
-            lines.append([fault, f"{level:g}", policy, *entries])
-    return title + text_table(("fault", "level", "windows", *map(str, depths)), lines)
-
-
-if __name__ == "__main__":
-    main()
+def draw_levels(axes, rows: list[dict], depth: int, line: str) -> None:
+    """Draw the mean of the points lost against the level, with the noise seeds' 95 % bands."""
+    levels = grouped(sorted(rows, key=lambda row: row["level"]), "level")
+    mean, low, high = zip(*map(band, levels.values()), strict=True)
+    style = depth_style(depth)
+    axes.plot(list(levels), mean, line, lw=0.8, ms=3, **style)
+    axes.vlines(list(levels), low, high, color=style["color"], lw=1.5)

@@ -1,176 +1,119 @@
-"""How many time steps does a layer need? Clocks of 1 to 10 bits, and windows that suit them.
+"""How few time steps are enough, without retraining? (6 minutes)
 
-Reads   models/mnist_{2,4,6,8}_layer.pkl          (from train_mnist_pytorch.py), MNIST
-Writes  results/time_resolution.json              a row a depth, window policy, threshold and clock
-        figures/time_resolution.png               (.pdf and .svg with --formats)
+A clock of 2^bits ticks a window tests thresholds at ticks, or half a tick lower, which rounds to
+the nearest tick. Windows are calibrated, hold a quantile of the spikes for all layers alike, or the
+best quantile in common or per layer (ttfs.tuning.clocked): chosen on validation images, without
+labels. Accuracy is counted on test images.
 
-    python experiments/time_resolution.py
-    python experiments/time_resolution.py --quick
-    python experiments/time_resolution.py --redraw         # from the results alone
-
-A clock of 2^bits ticks a window tests the threshold at ticks, or half a tick lower. Windows are
-1.5 x the largest activation, a quantile of the spikes for all layers alike, or the best quantile
-for all layers or for each (ttfs.tuning.clocked), by validation images. Accuracy is counted on test
-images.
+    python experiments time_resolution
+    python experiments time_resolution --quick
+    python experiments time_resolution --redraw         # from the results alone
 """
 
-import sys
 from functools import partial
-from pathlib import Path
 
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from ttfs import command_line, stages, windows
-from ttfs.command_line import Parser, text_table, two_places
 from ttfs.conversion import convert
-from ttfs.figures import RELU_COLOUR, SNN_COLOUR, WIDTH
-from ttfs.metrics import judged, points_lost, simulated
+from ttfs.metrics import points_lost
 from ttfs.simulation import clock_driven
-from ttfs.tuning import clocked
+from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, loss_axis
+from ttfs.stages.results import grouped
+from ttfs.stages.tables import Table, two_places
+from ttfs.tuning import clocked, own_lengths
 
-NAME = "time_resolution"
+COLUMNS = {"depth": int, "policy": str, "half_tick": bool, "bits": int, "n_test": int}
+COLUMNS |= {"relu_correct": int, "snn_correct": int, "windows": list}
 BITS = range(1, 11)
-TUNED = {"all layers": True, "each layer": False}  # one quantile for all layers alike, or not
-TUNED_BITS = range(1, 7)  # above, windows no longer matter
 QUANTILES = (0.999, 0.99, 0.98, 0.95, 0.9)
-LIMITS = (0.1, 0.5)  # points: how much a clock may cost
+TUNED = {"best quantile": True, "best quantile per layer": False}  # for all layers alike, or not
+TUNED_BITS = range(1, 7)  # above, windows no longer matter
+SHOWN = {  # policy and half_tick that table and figure show: name, and how it is drawn
+    ("calibrated", False): ("calibrated; at ticks", {"color": "0.5", "ls": ":", "marker": "x"}),
+    ("calibrated", True): (
+        "calibrated; half a tick low",
+        {"color": "0.5", "ls": "-", "marker": "s"},
+    ),
+    ("best quantile", True): (
+        "best quantile; half a tick low",
+        {"color": RELU_COLOUR, "ls": "--", "marker": "o", "mfc": "white"},
+    ),
+    ("best quantile per layer", True): (
+        "best quantile per layer; half a tick low",
+        {"color": SNN_COLOUR, "ls": "-", "marker": "o"},
+    ),
+}
 
 
-def parse(argv):
-    """Return the command line's arguments."""
-    parser = Parser(__doc__)
-    parser.add_experiment()
-    return parser.parse_args(argv)
-
-
-def measure(args, dataset: str) -> list[dict]:
-    """Return a row a depth, window policy, threshold and clock."""
-    networks, training, validation, test = stages.networks_and_images(args, dataset)
-    cases = []
-    for depth, network in networks.items():
-        calibrated = windows.calibrated(network, training.images)
-        chosen = windows.quantiles(network, training.images, QUANTILES)
-        policies = {"calibrated": calibrated, **dict(zip(map(str, QUANTILES), chosen, strict=True))}
-        cases += [(depth, policy, bits, half_tick, lengths) for policy, lengths in policies.items()
-                  for half_tick in (False, True) for bits in BITS]  # fmt: skip
-        cases += [(depth, policy, bits, True, None) for policy in TUNED for bits in TUNED_BITS]
-    relu = {d: network.logits(test.images.double()).argmax(1) for d, network in networks.items()}
-    rows = []
-    for depth, policy, bits, half_tick, lengths in command_line.progress(cases, "clocks"):
-        network, quantiles = networks[depth], None
-        if policy in TUNED:
-            quantiles, lengths = clocked(
-                network, training.images, validation.images, bits, alike=TUNED[policy]
-            )
-        snn = convert(network, lengths)
-        simulate = partial(clock_driven, snn, bits=bits, half_tick=half_tick)
-        logits, _ = simulated(simulate, test.images)
-        rows.append({
-            "depth": depth, "policy": policy, "half_tick": half_tick, "bits": bits,
-            **judged(relu[depth], logits.argmax(1), test.labels), "quantiles": quantiles,
-            "windows": lengths, "latency": snn.t_read, "ticks": depth * 2**bits,
-        })  # fmt: skip
-    return rows
-
-
-def needed(rows: list[dict], limit: float) -> dict | None:
-    """Return the row of the coarsest clock from which on less than ``limit`` points are lost."""
-    found = None
-    for row in sorted(rows, key=lambda row: -row["bits"]):
-        if points_lost(row) >= limit:
-            break
-        found = row
+def cases(lab) -> list[dict]:
+    """Return every clock with every window policy, at every depth."""
+    found = []
+    for depth in lab.depths:
+        for policy in ("calibrated", *(f"quantile:{q:g}" for q in QUANTILES)):
+            for half_tick in (False, True):
+                keys = {"depth": depth, "policy": policy, "half_tick": half_tick}
+                found += [keys | {"bits": bits} for bits in BITS]
+        for policy in TUNED:
+            keys = {"depth": depth, "policy": policy, "half_tick": True}
+            found += [keys | {"bits": bits} for bits in TUNED_BITS]
     return found
 
 
-def series(rows: list[dict]) -> dict[tuple, list[dict]]:
-    """Return the rows by depth, policy and half_tick."""
-    table = {}
-    for row in rows:
-        table.setdefault((row["depth"], row["policy"], row["half_tick"]), []).append(row)
-    return table
+def measure(lab, depth: int, policy: str, half_tick: bool, bits: int) -> dict:
+    """Return paired counts, and the windows that were used."""
+    network, quantiles = lab.network(depth), None
+    if policy in TUNED:
+        candidates, images = lab.candidates(depth), lab.validation().images
+        quantiles = clocked(network, candidates, images, bits, alike=TUNED[policy])
+        lengths = own_lengths(candidates, quantiles)
+    else:
+        lengths = lab.windows(depth, policy)
+    snn = convert(network, lengths)
+    found = lab.judge(network, partial(clock_driven, snn, bits=bits, half_tick=half_tick))
+    own = {"quantiles": quantiles, "windows": lengths}
+    return found.counts | own | {"latency": snn.t_read, "ticks": depth * 2**bits}
 
 
-STYLES = {  # policy, half_tick: name, colour, line
-    ("calibrated", False): ("threshold at ticks", "0.5", ":"),
-    ("calibrated", True): ("threshold half a tick low", "0.5", "-"),
-    ("0.99", True): ("and 99 % windows", RELU_COLOUR, "-"),
-    ("all layers", True): ("and the best quantile", SNN_COLOUR, "--"),
-    ("each layer", True): ("and each layer's own", SNN_COLOUR, "-o"),
-}  # fmt: skip
+def enough(rows: list[dict], limit: float) -> str:
+    """Return the ticks of the coarsest clock from which on less than ``limit`` points are lost."""
+    ticks = None
+    for row in sorted(rows, key=lambda row: -row["bits"]):
+        if points_lost(row) >= limit:
+            break
+        ticks = 2 ** row["bits"]
+    return f"{ticks}" if ticks else "more"
 
 
-def draw_resolution(results: dict) -> Figure:
+def table(rows: list[dict]) -> Table:
+    """Return a line a depth and policy: points lost by ticks a window, and how many are enough."""
+    bits = (1, 2, 3, 4, 5)
+    groups, lines = grouped(rows, "depth", "policy", "half_tick"), []
+    for depth in grouped(rows, "depth"):
+        for keys, (name, _) in SHOWN.items():
+            found = groups[depth, *keys]
+            lost = {row["bits"]: two_places(points_lost(row)) for row in found}
+            cells = [lost[b] for b in bits]
+            lines.append([f"{depth}", name, *cells, enough(found, 0.1), enough(found, 0.5)])
+    ticks = (f"{2**b} ticks" for b in bits)
+    header = ("depth", "windows; threshold", *ticks, "ticks for < 0.1", "ticks for < 0.5")
+    return Table(header, lines, 2, "points lost by ticks a window")
+
+
+def draw(rows: list[dict]) -> Figure:
     """Draw points lost against the clock's bits: one panel a depth, one line a window policy."""
-    table = series(results["rows"])
-    depths = sorted({depth for depth, _, _ in table})
-    figure, grid = plt.subplots(
-        1, len(depths), figsize=(WIDTH, 2.7), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, depth in zip(grid.flat, depths, strict=True):
-        for (policy, half_tick), (name, colour, style) in STYLES.items():
-            rows = table[depth, policy, half_tick]
-            bits, lost = [row["bits"] for row in rows], [points_lost(row) for row in rows]
-            axes.plot(bits, lost, style, color=colour, lw=1, ms=3, label=name)
-        for limit in LIMITS:
-            axes.axhline(limit, color="0.8", lw=0.6, zorder=0)
-        axes.set_title(f"{depth} layers")
-        axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(min(-0.12, 1.2 * min(map(points_lost, results["rows"]))), 99)
-        axes.set_yticks(
-            (-0.1, 0, 0.1, 0.5, 1, 10, 90), ("-0.1", "0", "0.1", "0.5", "1", "10", "90")
-        )
+    groups = grouped(rows, "depth", "policy", "half_tick")
+    figure, panels = depth_panels(grouped(rows, "depth"), 3.0)
+    smallest = min(map(points_lost, rows))
+    for depth, axes in panels.items():
+        for keys, (name, style) in SHOWN.items():
+            found = groups[depth, *keys]
+            points = [(row["bits"], points_lost(row)) for row in found]
+            axes.plot(*zip(*points, strict=True), lw=1, ms=3.5, label=name, **style)
+        loss_axis(axes.yaxis, 99, 0.1, smallest)
+        axes.axhline(0, color="0.8", lw=0.6, zorder=0)
         axes.set_xticks(range(1, 11, 3))
-    grid[0, 0].set_ylabel("Accuracy lost (points, linear to 0.1)")
-    grid[0, 0].legend(loc="upper right", fontsize=5.5)
-    figure.supxlabel("Clock (bits: 2^bits ticks a window)", fontsize=7)
+    first = next(iter(panels.values()))
+    first.set_ylabel("Accuracy lost (points, linear to 0.1)")
+    figure.supxlabel("Clock (bits: 2^bits ticks a window)")
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
-
-
-@command_line.one_line_errors
-def main(argv=None) -> None:
-    """Measure (unless told to redraw), draw, print two tables."""
-    args = parse(argv)
-    script = "experiments/time_resolution.py"
-    print(stages.report(args, script, NAME, measure, draw_resolution, tables))
-
-
-def tables(results: dict) -> str:
-    """Return what is printed: what every clock loses, and which clock is enough."""
-    return (
-        f"{results['dataset']}: points lost by bits\n\n{loss_table(results['rows'])}\n\n"
-        "Coarsest clock that costs less than 0.1 and 0.5 points: bits; ticks; input windows\n\n"
-        f"{need_table(results['rows'])}"
-    )
-
-
-def loss_table(rows: list[dict]) -> str:
-    """Return the printed table of points lost, a line a depth, policy and threshold."""
-    lines = []
-    for (depth, policy, half_tick), found in series(rows).items():
-        lost = {row["bits"]: two_places(points_lost(row)) for row in found}
-        name = "half a tick low" if half_tick else "at ticks"
-        lines.append([str(depth), policy, name, *(lost.get(bits, "-") for bits in BITS)])
-    return text_table(("depth", "windows", "threshold", *map(str, BITS)), lines)
-
-
-def need_table(rows: list[dict]) -> str:
-    """Return the printed table of what it takes to lose little."""
-    lines = []
-    for (depth, policy, half_tick), found in series(rows).items():
-        entries = []
-        for limit in LIMITS:
-            row = needed(found, limit)
-            entries.append(
-                f"{row['bits']}; {row['ticks']}; {row['latency']:.1f}" if row else "more"
-            )
-        name = "half a tick low" if half_tick else "at ticks"
-        lines.append([str(depth), policy, name, *entries])
-    return text_table(("depth", "windows", "threshold", *(f"< {v}" for v in LIMITS)), lines)
-
-
-if __name__ == "__main__":
-    main()

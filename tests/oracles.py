@@ -33,7 +33,7 @@ def stepped_layer(t_in, layer, dt):
     threshold counts from t_min. Inputs that are silent for an alpha neuron are forced at t_min.
     One image: ``t_in`` is (n_in,), NumPy.
     """
-    weight, threshold = layer.weight.numpy(), layer.threshold.numpy()
+    weight, threshold = layer.synapses.matrix().numpy(), layer.threshold.numpy()
     potential = np.zeros(weight.shape[1])
     t_out = np.full(weight.shape[1], np.inf)
     for t in np.arange(layer.t_start, layer.t_max, dt):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ttfs.metrics import mcnemar_p, percent, percent_interval, points_lost
-from ttfs.results import chosen, load_results
+from ttfs.stages.results import chosen, load_results
 from ttfs.tuning import SIGNIFICANCE
 
 ROOT = Path(__file__).resolve().parent.parent

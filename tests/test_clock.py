@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels
 
+from ttfs import InputError
 from ttfs.conversion import convert
-from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
 from ttfs.simulation import clock_driven, closed_form
 from ttfs.windows import calibrated
@@ -18,13 +18,13 @@ def converted(sizes=(12, 20, 15, 4), seed=0):
 
 def ticked_layer(x, layer, bits, half_tick):
     """Return a layer's time left by testing the threshold at every tick, one after the other."""
-    tick = layer.window_length / 2**bits
-    potential = x @ layer.weight
+    tick = layer.window.length / 2**bits
+    potential = x @ layer.synapses.matrix()
     threshold = layer.threshold - (tick / 2 if half_tick else 0)
     time_left = torch.zeros_like(potential)
     for k in range(2**bits):
         met = (potential + k * tick >= threshold) & (time_left == 0)
-        time_left[met] = layer.window_length - k * tick
+        time_left[met] = layer.window.length - k * tick
     return time_left
 
 

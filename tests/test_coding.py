@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from ttfs import InputError
 from ttfs.coding import decode, encode
-from ttfs.errors import InputError
 
 
 def test_bright_pixels_fire_early_and_black_ones_not_at_all():

@@ -3,8 +3,8 @@ import pytest
 import torch
 from oracles import random_network
 
+from ttfs import InputError
 from ttfs.conversion import convert
-from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
 
 
@@ -44,7 +44,7 @@ def test_parameters_are_kept_in_float64_whatever_the_files_precision():
     network = random_network([7, 5, 3])
     network = ReluNetwork([w.float() for w in network.weights], [b.float() for b in network.biases])
     layer = convert(network, [2.0]).hidden[0]
-    assert layer.threshold.dtype == layer.weight.dtype == torch.float64
+    assert layer.threshold.dtype == layer.slope_before.dtype == torch.float64
     assert torch.equal(layer.threshold, 2.0 - network.biases[0].double())
 
 

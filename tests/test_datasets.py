@@ -16,9 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision.datasets import MNIST
 
-from ttfs import datasets
+from ttfs import InputError, datasets
 from ttfs.datasets import choose_dataset, load_dataset
-from ttfs.errors import InputError
 
 SHAPES = {
     "train-images-idx3-ubyte": (60_000, 28, 28),

@@ -4,11 +4,11 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 
+from ttfs import InputError
 from ttfs.conversion import convert
-from ttfs.errors import InputError
-from ttfs.exactness import ENGINES, layer_errors
+from ttfs.exactness import ENGINES, exact_layers, layer_errors, relu_reference
 from ttfs.network import ReluNetwork
-from ttfs.simulation import clock_driven, closed_form, event_driven
+from ttfs.simulation import clock_driven, event_driven, simulator
 from ttfs.windows import calibrated, fixed, normalise_layers
 
 
@@ -44,7 +44,12 @@ NETWORKS = {
 
 
 def simulate(snn, pixels, engine):
-    return event_driven(snn, pixels) if engine == "events" else closed_form(snn, pixels, engine)
+    return simulator(engine)(snn, pixels)
+
+
+def errors_of(network, snn, pixels, simulation, engine):
+    relu = relu_reference(exact_layers(network), pixels)
+    return list(layer_errors(snn, relu, pixels, simulation, engine))
 
 
 @pytest.mark.parametrize("n_batch", [1, 20])
@@ -59,7 +64,7 @@ def test_every_engine_stays_within_its_bound(name, neuron, dtype, engine, n_batc
     simulation = simulate(snn, pixels.to(dtype), engine)
     assert len(simulation.spike_times) == network.depth - 1
     assert simulation.logits.isfinite().all()
-    for layer in layer_errors(network, snn, pixels, simulation, engine):
+    for layer in errors_of(network, snn, pixels, simulation, engine):
         assert (layer.error <= layer.bound).all() and (layer.local_error <= layer.local_bound).all()
     assert sum(layer.violations for layer in simulation.audit) == 0
 
@@ -76,7 +81,7 @@ def test_extreme_weights_are_carried_by_normalised_windows(scales, dtype, engine
     network = normalise_layers(network, calibrated(network, pixels))
     snn = convert(network, [1.0, 1.0])
     simulation = simulate(snn, pixels.to(dtype), engine)
-    for layer in layer_errors(network, snn, pixels, simulation, engine):
+    for layer in errors_of(network, snn, pixels, simulation, engine):
         assert (layer.error <= layer.bound).all() and (layer.local_error <= layer.local_bound).all()
 
 
@@ -87,7 +92,7 @@ def test_tiny_weights_are_carried_by_windows_of_ordinary_length(first, dtype, en
     network, pixels = changed(SIZES, scale(first, 1.0)), random_pixels(20, 8)
     snn = convert(network, [15.0, 15.0])
     simulation = simulate(snn, pixels.to(dtype), engine)
-    for layer in layer_errors(network, snn, pixels, simulation, engine):
+    for layer in errors_of(network, snn, pixels, simulation, engine):
         assert (layer.error <= layer.bound).all() and (layer.local_error <= layer.local_bound).all()
 
 
@@ -100,7 +105,7 @@ def test_windows_of_incomparable_lengths_are_refused_with_advice():
 def test_weights_that_drown_alphas_slope_of_1_have_no_bound():
     network, pixels = changed(SIZES, scale(1e20, 1e-20)), random_pixels(20, 8)
     snn = convert(network, [1e25, 1e25], "alpha")
-    errors = layer_errors(network, snn, pixels, event_driven(snn, pixels), "events")
+    errors = errors_of(network, snn, pixels, event_driven(snn, pixels), "event-driven")
     assert torch.isinf(errors[0].local_bound).all()
     assert all(torch.isinf(layer.bound).any() for layer in errors)
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels, rational_layer, stepped_layer
 
+from ttfs import InputError
 from ttfs.coding import encode
 from ttfs.conversion import convert
-from ttfs.errors import InputError
 from ttfs.events import _integrate
 from ttfs.network import ReluNetwork
 from ttfs.simulation import clock_driven, closed_form, event_driven
@@ -202,9 +202,24 @@ def test_no_alpha_neuron_fires_early_in_safe_windows(seed):
 
 
 def test_tight_windows_do_make_alpha_neurons_fire_early():
-    network, pixels = random_network([12, 20, 15, 4], 0), random_pixels(60, 12)
-    snn = convert(network, calibrated(network, pixels, margin=0), "alpha")
-    assert sum(layer.premature for layer in event_driven(snn, pixels, guard=False).audit) > 0
+    premature = []
+    for seed in range(5):
+        network, pixels = random_network([12, 20, 15, 4], seed), random_pixels(60, 12, seed)
+        lengths = [length / 2 for length in calibrated(network, pixels, margin=0)]
+        found = event_driven(convert(network, lengths, "alpha"), pixels, guard=False)
+        premature.append(sum(layer.premature for layer in found.audit))
+    assert min(premature) > 10
+
+
+def test_traces_begin_at_t_start_in_both_neurons_and_time_never_runs_backwards():
+    network, pixels = random_network(SIZES), random_pixels(1, SIZES[0])
+    for neuron in NEURONS:
+        snn = convert(network, calibrated(network, pixels), neuron)
+        free = event_driven(snn, pixels, guard=neuron == "B1", traced=[(1, 0), (2, 3)])
+        for (layer, _), curve in free.traces.items():
+            times, potential = curve.T.numpy()
+            assert (np.diff(times) >= 0).all()
+            assert times[0] <= snn.hidden[layer - 1].t_start and potential[0] == 0
 
 
 def test_trace_is_the_potential_that_decides():

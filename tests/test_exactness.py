@@ -5,9 +5,11 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 
+from ttfs.affine import Affine
 from ttfs.conversion import convert
-from ttfs.exactness import ENGINES, layer_errors, ulp
-from ttfs.simulation import closed_form, event_driven
+from ttfs.exactness import ENGINES, exact_layers, layer_errors, relu_reference, ulp
+from ttfs.network import ReluNetwork
+from ttfs.simulation import event_driven, simulator
 from ttfs.windows import calibrated
 
 WAYS = [
@@ -21,11 +23,9 @@ WAYS = [
 def measured(neuron, dtype, engine, break_it=lambda snn: snn):
     network, pixels = random_network([30, 40, 40, 40, 5]), random_pixels(100, 30)
     snn = break_it(convert(network, calibrated(network, pixels), neuron))
-    if engine == "events":
-        simulation = event_driven(snn, pixels.to(dtype))
-    else:
-        simulation = closed_form(snn, pixels.to(dtype), engine)
-    return layer_errors(network, snn, pixels, simulation, engine)
+    simulation = simulator(engine)(snn, pixels.to(dtype))
+    relu = relu_reference(exact_layers(network), pixels)
+    return list(layer_errors(snn, relu, pixels, simulation, engine))
 
 
 @pytest.mark.parametrize("value", [1.0, 1.5, 15.0, 16.0, 446.7, 1e-30])
@@ -49,22 +49,25 @@ def test_every_error_lies_under_its_bound(neuron, dtype, engine):
 
 @pytest.mark.parametrize(("neuron", "dtype", "engine"), WAYS)
 def test_bounds_are_not_so_wide_that_nothing_could_break_them(neuron, dtype, engine):
-    for layer in measured(neuron, dtype, engine):
-        assert layer.local_bound.max() < 2000 * torch.finfo(dtype).eps * layer.largest_activation
+    network, pixels = random_network([30, 40, 40, 40, 5]), random_pixels(100, 30)
+    layers = [*network.activations(pixels), network.logits(pixels)]
+    for layer, values in zip(measured(neuron, dtype, engine), layers, strict=True):
+        largest = values.abs().max()
+        assert layer.local_bound.max() < 2000 * torch.finfo(dtype).eps * largest
 
 
 def without_one_bias(snn):
-    layer = snn.hidden[1]
-    bias = layer.bias.clone()
+    layers, synapses = list(snn.layers), snn.layers[1].synapses
+    bias = synapses.bias().clone()
     bias[7] = 0
-    broken = replace(layer, bias=bias, threshold=layer.threshold + layer.bias - bias)
-    return replace(snn, hidden=(snn.hidden[0], broken, snn.hidden[2]))
+    layers[1] = replace(layers[1], synapses=Affine.dense(synapses.matrix(), bias))
+    return replace(snn, layers=tuple(layers))
 
 
 def with_a_short_window(snn):
-    layer = snn.hidden[1]
-    return replace(
-        snn, hidden=(snn.hidden[0], replace(layer, t_max=layer.t_min + 0.5), snn.hidden[2])
+    lengths = [layer.window.length for layer in snn.hidden]
+    return convert(
+        ReluNetwork.of_layers(snn.layers), [lengths[0], 0.5, lengths[2]], snn.neuron.name
     )
 
 
@@ -84,6 +87,7 @@ def test_a_pruned_neuron_without_a_bound_in_16_bits_has_an_infinite_one():
     pixels = random_pixels(4, 784)
     snn = convert(network, [100.0])
     simulation = event_driven(snn, pixels.bfloat16())
-    first, _ = layer_errors(network, snn, pixels, simulation, "events")
+    relu = relu_reference(exact_layers(network), pixels)
+    first, _ = layer_errors(snn, relu, pixels, simulation, "event-driven")
     assert not first.local_bound.isnan().any() and not first.bound.isnan().any()
     assert (first.local_error <= first.local_bound).all()

@@ -18,7 +18,7 @@ from experiments import (
     robustness,
     time_resolution,
 )
-from ttfs.results import chosen, load_results
+from ttfs.stages.results import chosen, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = {

@@ -3,11 +3,11 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 
+from ttfs import InputError
 from ttfs.conversion import convert
-from ttfs.errors import InputError
-from ttfs.imperfections import Noise, noisy_closed_form, quantised
+from ttfs.imperfections import clock, jitter, loss, mismatch, quantised
 from ttfs.network import ReluNetwork
-from ttfs.simulation import closed_form
+from ttfs.simulation import clock_driven, closed_form, simulate
 
 
 def seeded(seed=0):
@@ -20,20 +20,46 @@ def case():
     return network, convert(network, [8.0, 8.0]), random_pixels(200, 40)
 
 
-def test_without_noise_it_is_the_closed_form(case):
+RULES = {
+    "jitter": lambda snn, level, generator: jitter(level, generator),
+    "loss": lambda snn, level, generator: loss(level, generator),
+    "mismatch": mismatch,
+}
+
+
+@pytest.mark.parametrize("fault", RULES)
+def test_without_noise_it_is_the_closed_form(case, fault):
     _, snn, pixels = case
-    found, expected = noisy_closed_form(snn, pixels, Noise(), seeded()), closed_form(snn, pixels)
+    found = simulate(snn, pixels, RULES[fault](snn, 0.0, seeded()))
+    expected = closed_form(snn, pixels)
     assert torch.equal(found.logits, expected.logits)
     assert all(map(torch.equal, found.spike_times, expected.spike_times))
 
 
-@pytest.mark.parametrize("noise", [Noise(jitter=0.1), Noise(loss=0.2), Noise(mismatch=0.1)])
-def test_one_seed_gives_the_same_and_another_seed_something_else(case, noise):
+@pytest.mark.parametrize("fault", RULES)
+def test_one_seed_gives_the_same_and_another_seed_something_else(case, fault):
     _, snn, pixels = case
     first, again, other = (
-        noisy_closed_form(snn, pixels, noise, seeded(seed)).logits for seed in (0, 0, 1)
+        simulate(snn, pixels, RULES[fault](snn, 0.1, seeded(seed))).logits for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("fault", RULES)
+def test_a_fault_disturbs_the_rule_it_is_given(case, fault):
+    _, snn, pixels = case
+    rule = {"jitter": jitter, "loss": loss}.get(fault, lambda *a, **k: mismatch(snn, *a, **k))
+    found = simulate(snn, pixels, rule(0.0, seeded(), fire=clock(2)))
+    assert torch.equal(found.logits, clock_driven(snn, pixels, 2).logits)
+
+
+def test_spikes_that_noise_adds_or_loses_are_counted():
+    snn, black = identity(activation=-0.1)
+    audit = simulate(snn, black, mismatch(snn, 0.1, seeded())).audit[0]
+    assert audit.spurious == audit.spikes > 0 and audit.missing == 0
+    snn, black = identity()
+    audit = simulate(snn, black, loss(0.3, seeded())).audit[0]
+    assert audit.missing == 3000 - audit.spikes > 0 and audit.spurious == 0
 
 
 def identity(n=3000, activation=2.0):
@@ -45,51 +71,48 @@ def identity(n=3000, activation=2.0):
 
 def test_jitter_has_its_standard_deviation_in_units_of_the_window():
     snn, black = identity()
-    times = noisy_closed_form(snn, black, Noise(jitter=0.05), seeded()).spike_times[0]
+    times = simulate(snn, black, jitter(0.05, seeded())).spike_times[0]
     assert times.mean().item() == pytest.approx(3.0, abs=0.02)
     assert times.std().item() == pytest.approx(0.05 * 4.0, rel=0.05)
 
 
 def test_jittered_spikes_stay_inside_their_window():
     snn, black = identity()
-    times = noisy_closed_form(snn, black, Noise(jitter=2.0), seeded()).spike_times[0]
+    times = simulate(snn, black, jitter(2.0, seeded())).spike_times[0]
     fired = times[torch.isfinite(times)]
     assert fired.min() == 1.0 and fired.max() <= 5.0
 
 
 def test_silent_neurons_stay_silent_whatever_the_jitter():
     snn, black = identity(activation=-1.0)
-    noisy = noisy_closed_form(snn, black, Noise(jitter=0.5), seeded())
+    noisy = simulate(snn, black, jitter(0.5, seeded()))
     assert torch.isinf(noisy.spike_times[0]).all() and noisy.logits.item() == 0
 
 
 def test_black_pixels_get_no_spike_from_jitter():
     network = ReluNetwork([torch.ones(50, 1), torch.ones(1, 1)], [[0.0], [0.0]])
     black = torch.zeros(4, 50)
-    assert (
-        noisy_closed_form(convert(network, [9.0]), black, Noise(0.5), seeded()).logits == 0
-    ).all()
+    found = simulate(convert(network, [9.0]), black, jitter(0.5, seeded()))
+    assert (found.logits == 0).all()
 
 
 def test_lost_spikes_are_the_share_asked_for():
     snn, black = identity()
-    times = noisy_closed_form(snn, black, Noise(loss=0.3), seeded()).spike_times[0]
+    times = simulate(snn, black, loss(0.3, seeded())).spike_times[0]
     assert torch.isinf(times).double().mean().item() == pytest.approx(0.3, abs=0.03)
     assert (times[torch.isfinite(times)] == 3.0).all()
 
 
 def test_mismatch_belongs_to_the_neuron_and_not_to_the_image():
     snn, black = identity()
-    times = noisy_closed_form(snn, black.repeat(2, 1), Noise(mismatch=0.05), seeded()).spike_times[
-        0
-    ]
+    times = simulate(snn, black.repeat(2, 1), mismatch(snn, 0.05, seeded())).spike_times[0]
     assert torch.equal(times[0], times[1])
     assert times[0].std().item() == pytest.approx(0.2, rel=0.05)
 
 
 def test_mismatch_can_wake_a_silent_neuron():
     snn, black = identity(activation=-0.1)
-    times = noisy_closed_form(snn, black, Noise(mismatch=0.1), seeded()).spike_times[0]
+    times = simulate(snn, black, mismatch(snn, 0.1, seeded())).spike_times[0]
     assert 0.2 < torch.isfinite(times).double().mean().item() < 0.6
 
 
@@ -127,11 +150,11 @@ def test_impossible_bits_are_refused(bits):
 
 def test_lost_input_spikes_leave_the_bias_alone():
     network, pixels = random_network([6, 3]), random_pixels(4, 6)
-    found = noisy_closed_form(convert(network, []), pixels, Noise(loss=1.0), seeded())
+    found = simulate(convert(network, []), pixels, loss(1.0, seeded()))
     assert torch.equal(found.logits, network.biases[0].expand(4, 3))
 
 
 def test_input_spikes_jitter():
     network, pixels = random_network([6, 3]), random_pixels(4, 6)
-    found = noisy_closed_form(convert(network, []), pixels, Noise(jitter=0.1), seeded())
+    found = simulate(convert(network, []), pixels, jitter(0.1, seeded()))
     assert (found.logits != network.logits(pixels)).all()

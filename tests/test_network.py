@@ -3,7 +3,7 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 
-from ttfs.errors import InputError
+from ttfs import InputError
 from ttfs.network import ReluNetwork
 
 
@@ -46,7 +46,11 @@ def test_numpy_arrays_of_any_number_are_accepted():
     [
         ([], [], "0 weight arrays"),
         ([np.ones((3, 2))], [], "1 weight arrays and 0 bias arrays"),
-        ([np.ones((3, 2))], [np.ones(3)], "layer 1 does not chain"),
+        ([np.ones((3, 2))], [np.ones(5)], "layer 1 does not chain"),
+        ([np.ones((3, 2))], [np.ones(3)], r"\(n_in, n_out\), these \(n_out, n_in\)"),
+        ([np.ones((2, 3)), np.ones((4, 2))], [np.ones(2), np.ones(4)], "give each one's .T"),
+        (torch.nn.Linear(3, 2), (), r"Linear is not a list.*ReluNetwork\(\[layer.weight.T"),
+        ({"0.weight": np.ones((2, 3))}, (), r"dict is not a list.*layer.weight.T"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
         ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
         ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
@@ -74,3 +78,13 @@ def test_arrays_given_are_not_shared():
 def test_input_that_is_not_floating_or_does_not_fit_is_refused(x):
     with pytest.raises(InputError, match="not floating and"):
         random_network([7, 5, 3]).logits(x)
+
+
+def test_the_remedy_named_for_a_torch_module_works():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    linear_layers = [module for module in model if isinstance(module, torch.nn.Linear)]
+    network = ReluNetwork(
+        [layer.weight.T for layer in linear_layers], [layer.bias for layer in linear_layers]
+    )
+    x = torch.rand(5, 4)
+    torch.testing.assert_close(network.logits(x), model(x))

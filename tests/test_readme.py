@@ -21,7 +21,7 @@ from experiments import (
     write_readme_tables,
 )
 from ttfs.certificate import verdict
-from ttfs.results import load_results
+from ttfs.stages.results import load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -3,10 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels
+from experiments.readout import is_certain, output_potentials, promised_logits
 
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
-from ttfs.readout import is_certain, output_potentials, promised_logits
 from ttfs.simulation import closed_form
 from ttfs.windows import calibrated
 
@@ -46,7 +46,7 @@ def test_a_certain_label_is_the_final_one_and_stays_certain(case):
     times, before = simulation.spike_times[-1], torch.zeros(300, dtype=torch.bool)
     layer = snn.hidden[-1]
     for step in range(41):
-        t = layer.t_min + step / 40 * layer.window_length
+        t = layer.t_min + step / 40 * layer.window.length
         certain = is_certain(snn, times, t)
         found = promised_logits(snn, times, t).argmax(1)
         assert torch.equal(found[certain], simulation.predictions[certain])
@@ -62,7 +62,7 @@ def test_no_spikes_that_may_still_come_can_overturn_a_certain_label(seed, part):
     snn = convert(network, calibrated(network, pixels, margin=0))
     times = closed_form(snn, pixels).spike_times[-1]
     layer = snn.hidden[-1]
-    t = layer.t_min + part * layer.window_length
+    t = layer.t_min + part * layer.window.length
     certain = is_certain(snn, times, t)
     promised = promised_logits(snn, times, t).argmax(1)
     generator = torch.Generator().manual_seed(seed)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels, rational_layer, stepped_layer
 
-from ttfs.audit import LayerAudit
+from ttfs import InputError
 from ttfs.coding import decode, encode
 from ttfs.conversion import convert
-from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
+from ttfs.outcome import LayerAudit
 from ttfs.simulation import closed_form
 from ttfs.windows import calibrated
 
@@ -68,7 +68,7 @@ def test_closed_form_agrees_with_a_stepped_neuron_to_first_order(neuron):
         stepped = stepped_layer(stepped_in, layer, dt)
         both = np.isfinite(stepped) & np.isfinite(exact)
         errors.append(np.abs(stepped[both] - exact[both]).max())
-        assert errors[-1] <= dt * (2 + layer.weight.abs().sum(0).max().item())
+        assert errors[-1] <= dt * (2 + layer.synapses.matrix().abs().sum(0).max().item())
     assert errors[2] < errors[0] / 8
 
 
@@ -138,7 +138,7 @@ def test_a_silent_input_contributes_nothing():
         [torch.cat([network.weights[0], 1e3 * torch.ones(3, 20)]), *network.weights[1:]],
         network.biases,
     )
-    windows = [layer.window_length for layer in snn.hidden]
+    windows = [layer.window.length for layer in snn.hidden]
     padded = torch.cat([pixels, torch.zeros(len(pixels), 3)], dim=1)
     found = closed_form(convert(wider, windows), padded).logits
     torch.testing.assert_close(found, closed_form(snn, pixels).logits, rtol=0, atol=1e-12)
@@ -151,7 +151,7 @@ def test_permuting_neurons_permutes_spike_times():
         [network.weights[0][:, order], network.weights[1][order], *network.weights[2:]],
         [network.biases[0][order], *network.biases[1:]],
     )
-    windows = [layer.window_length for layer in snn.hidden]
+    windows = [layer.window.length for layer in snn.hidden]
     found, expected = closed_form(convert(permuted, windows), pixels), closed_form(snn, pixels)
     torch.testing.assert_close(found.spike_times[0], expected.spike_times[0][:, order])
     torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-12)
@@ -230,10 +230,10 @@ def test_audits_of_batches_add_up_to_that_of_the_whole():
 
 
 def test_inputs_are_not_modified():
-    _, snn, pixels = converted()
-    before = pixels.clone(), snn.hidden[0].weight.clone()
+    network, snn, pixels = converted()
+    before = pixels.clone(), network.weights[0].clone()
     closed_form(snn, pixels, "absolute")
-    assert torch.equal(before[0], pixels) and torch.equal(before[1], snn.hidden[0].weight)
+    assert torch.equal(before[0], pixels) and torch.equal(before[1], network.weights[0])
 
 
 def test_an_unknown_time_convention_is_refused():

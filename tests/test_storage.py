@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ttfs.errors import InputError
+from ttfs import InputError
 from ttfs.network import ReluNetwork
-from ttfs.results import load_results, save_results
+from ttfs.stages.results import load_results, save_results
 from ttfs.storage import (
     ModelFileError,
     load_model,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from ttfs import InputError
 from ttfs.datasets import Split, load_dataset
-from ttfs.errors import InputError
 from ttfs.training import architecture, train
 
 SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 1e-3, "target": 101.0, "seed": 0}

@@ -5,7 +5,7 @@ from ttfs import tuning
 from ttfs.conversion import convert
 from ttfs.metrics import mcnemar_p
 from ttfs.simulation import clock_driven, closed_form
-from ttfs.windows import quantile
+from ttfs.windows import quantile, quantiles
 
 CANDIDATES = (0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.995, 0.999, 1.0)
 
@@ -22,9 +22,8 @@ def disagreements(network, x, validation_images, q):
 
 
 def test_automatic_windows_are_the_shortest_whose_changed_labels_could_be_chance(case):
-    q, lengths = tuning.automatic(*case, CANDIDATES)
     network, x, validation_images = case
-    assert lengths == quantile(network, x, q)
+    q = tuning.automatic(network, quantiles(network, x, CANDIDATES), validation_images)
     changed = {c: disagreements(*case, c) for c in CANDIDATES}
     assert mcnemar_p(changed[q], 0) >= 0.05
     assert CANDIDATES[0] < q < 1  # of these candidates some are too short and some needlessly long
@@ -37,8 +36,8 @@ def test_five_changed_labels_may_be_chance_and_six_may_not():
 
 
 def test_automatic_windows_fall_back_on_the_longest_candidate(case):
-    q, lengths = tuning.automatic(*case, (0.1, 0.2))
-    assert q == 0.2 and lengths == quantile(case[0], case[1], 0.2)
+    network, x, validation_images = case
+    assert tuning.automatic(network, quantiles(network, x, (0.1, 0.2)), validation_images) == 0.2
 
 
 def distance(network, lengths, images, bits):
@@ -48,11 +47,16 @@ def distance(network, lengths, images, bits):
     return -(targets * logits.log_softmax(1)).sum(1).mean().item()
 
 
+def clocked_lengths(network, x, images, bits):
+    """Return the windows chosen for a clock, each layer's at its own quantile."""
+    chosen = tuning.clocked(network, quantiles(network, x, CANDIDATES), images, bits)
+    return [quantile(network, x, q)[n] for n, q in enumerate(chosen)]
+
+
 @pytest.mark.parametrize("bits", [1, 3])
 def test_clocked_windows_are_at_least_as_close_to_relu_as_any_common_quantile(case, bits):
     network, x, images = case
-    qs, lengths = tuning.clocked(network, x, images, bits, CANDIDATES)
-    assert lengths == [quantile(network, x, q)[n] for n, q in enumerate(qs)]
+    lengths = clocked_lengths(network, x, images, bits)
     best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)
     assert distance(network, lengths, images, bits) <= best + 1e-12
 
@@ -61,7 +65,7 @@ def test_clocked_windows_are_at_least_as_close_to_relu_as_any_common_quantile(ca
 def test_no_single_change_of_a_clocked_window_comes_closer(seed, bits):
     network, x = random_network([12, 30, 25, 20, 4], seed), random_pixels(400, 12, seed)
     images = random_pixels(600, 12, seed + 50)
-    _, lengths = tuning.clocked(network, x, images, bits, CANDIDATES)
+    lengths = clocked_lengths(network, x, images, bits)
     found = distance(network, lengths, images, bits)
     for n in range(3):
         for q in CANDIDATES:
@@ -71,14 +75,16 @@ def test_no_single_change_of_a_clocked_window_comes_closer(seed, bits):
 
 def test_a_network_without_hidden_layers_needs_no_windows():
     network, x = random_network([12, 4]), random_pixels(50, 12)
-    assert tuning.automatic(network, x, x)[1] == []
-    assert tuning.clocked(network, x, x, 3) == ([], [])
+    candidates = quantiles(network, x, CANDIDATES)
+    assert candidates[tuning.automatic(network, candidates, x)] == []
+    assert tuning.clocked(network, candidates, x, 3) == []
 
 
 @pytest.mark.parametrize("bits", [1, 3])
 def test_windows_alike_are_those_of_the_best_common_quantile(case, bits):
     network, x, images = case
-    qs, lengths = tuning.clocked(network, x, images, bits, CANDIDATES, alike=True)
-    assert len(set(qs)) == 1 and lengths == quantile(network, x, qs[0])
+    qs = tuning.clocked(network, quantiles(network, x, CANDIDATES), images, bits, alike=True)
+    assert len(set(qs)) == 1
+    lengths = quantile(network, x, qs[0])
     best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)
     assert distance(network, lengths, images, bits) <= best + 1e-12

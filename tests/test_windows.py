@@ -3,7 +3,7 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 
-from ttfs.errors import InputError
+from ttfs import InputError
 from ttfs.network import ReluNetwork
 from ttfs.windows import calibrated, fixed, normalise_layers, quantile, quantiles, safe
 
@@ -116,7 +116,7 @@ def test_safe_window_of_a_layer_that_cannot_fire_is_one():
 
 def test_several_quantiles_from_one_pass_equal_each_alone():
     network, x = random_network([20, 30, 40, 3]), random_pixels(100, 20)
-    assert quantiles(network, x, [0.5, 0.9]) == [quantile(network, x, q) for q in (0.5, 0.9)]
+    assert quantiles(network, x, [0.5, 0.9]) == {q: quantile(network, x, q) for q in (0.5, 0.9)}
 
 
 @pytest.mark.parametrize("choose", [calibrated, lambda n, x: quantile(n, x, 0.9)])

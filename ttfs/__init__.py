@@ -6,8 +6,8 @@ Conventions, the same in every file
 * *Depth* is the number of weight layers: hidden layers + output layer.
 * Time is dimensionless: one unit is the membrane constant tau_c = 1. The input window is [0, 1].
 * Layer n has the window ``[t_min, t_max)``, and windows are chained: t_min(n) = t_max(n-1).
-* A neuron that fires at t carries the activation ``t_max - t``. A neuron that never reaches its
-  threshold is *silent*: its spike time is ``inf`` and it carries 0.
+* A neuron that fires at t has the *time left* u = t_max - t: the activation that it carries. A
+  neuron that never reaches its threshold is *silent*: its spike time is ``inf``, and u = 0.
 * The output layer does not fire. Its potential is read when the last hidden window ends.
 
 References
@@ -21,3 +21,11 @@ References
 [3] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM, 2002. The bound
     on the rounding error of a scalar product (section 3.1).
 """
+
+
+class InputError(ValueError):
+    """An argument or a file is unusable; the message says what, where and what to do.
+
+    Scripts turn it into one line on standard error and exit status 2. Any other exception is a
+    defect of this project and keeps its traceback.
+    """

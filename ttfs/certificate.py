@@ -1,87 +1,105 @@
 """The exactness certificate: every layer's errors beside their bounds, and the verdict."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from ttfs.conversion import SpikingNetwork
-from ttfs.exactness import layer_errors, ulp
-from ttfs.metrics import Batch
+from ttfs.conversion import SpikingLayer, SpikingNetwork
+from ttfs.exactness import LayerError, exact_layers, layer_errors, relu_reference, ulp
+from ttfs.metrics import BATCH
 from ttfs.network import ReluNetwork
-from ttfs.simulation import closed_form, event_driven
+from ttfs.simulation import simulator
 
-LOGIT_LIMIT = {  # largest logit error / largest logit
-    ("float64", "window"): 1e-12, ("float64", "absolute"): 1e-11, ("float64", "events"): 1e-11,
-    ("float32", "window"): 1e-5, ("float32", "absolute"): 1e-5, ("float32", "events"): 1e-5,
-}  # fmt: skip
+LOGIT_LIMIT = {  # largest logit error / largest logit, by precision and engine
+    ("float64", "closed-form"): 1e-12,
+    ("float64", "closed-form:absolute"): 1e-11,
+    ("float64", "event-driven"): 1e-11,
+    ("float32", "closed-form"): 1e-5,
+    ("float32", "closed-form:absolute"): 1e-5,
+    ("float32", "event-driven"): 1e-5,
+}
 
 
-def _simulate(snn, images, engine: str):
-    """Return the Simulation of a batch by one of the engines."""
-    return event_driven(snn, images) if engine == "events" else closed_form(snn, images, engine)
-
-
-def layer_rows(
+def certificate(
     network: ReluNetwork,
     snn: SpikingNetwork,
-    test_batches: Iterable[Batch],
-    dtype: torch.dtype,
-    engine: str,
+    images: Tensor,
+    ways: Sequence[tuple[str, str]],
+    after_batch: Callable[[int], None] = lambda n_images: None,
 ) -> list[dict]:
-    """Return a row a layer, the output last: errors, bounds and agreeing predictions.
+    """Return a row a precision, engine and layer, the output last: errors beside their bounds.
 
-    ``engine`` is "window" or "absolute", the closed form in either time convention, or "events".
+    ``ways`` are the (dtype, engine) to certify; ``after_batch`` is told how many images are done.
     """
-    layers, agreements, n_test = [], 0, 0
-    for images, _, _ in test_batches:
-        simulation = _simulate(snn, images.to(dtype), engine)
-        relu = network.logits(images.double()).argmax(1)
-        agreements += int((simulation.predictions == relu).sum())
-        n_test += len(images)
-        errors = layer_errors(network, snn, images, simulation, engine)
-        layers.append([_summary(e) for e in errors])
+    simulators = {engine: simulator(engine) for _, engine in ways}
+    found = {way: [_Worst() for _ in snn.layers] for way in ways}
+    agreements, layers = dict.fromkeys(ways, 0), exact_layers(network)
+    for batch in images.split(BATCH):
+        relu = relu_reference(layers, batch)
+        classes = relu.values[-1].argmax(1)
+        largest = [value.abs().max().item() for value in relu.values]
+        for dtype, engine in ways:
+            simulation = simulators[engine](snn, batch.to(getattr(torch, dtype)))
+            agreements[dtype, engine] += int((simulation.predictions == classes).sum())
+            errors = layer_errors(snn, relu, batch, simulation, engine)
+            for worst, *layer in zip(found[dtype, engine], errors, largest, strict=True):
+                worst.add(*layer, len(images))
+        after_batch(len(batch))
     rows = []
-    for n, parts in enumerate(zip(*layers, strict=True)):
-        output = n == len(snn.hidden)
-        row = _merged(parts)
-        # A decoded spike time is only as fine as the times that it was computed from.
-        times = {"window": row["largest_activation"], "absolute": None, "events": None}
-        if not output:
-            times |= {"absolute": snn.hidden[n].t_max, "events": snn.hidden[n].window_length}
-        row["ulp"] = ulp(times[engine] or row["largest_activation"] or 1.0, dtype)
-        row["error_ulp"] = row["largest_error"] / row["ulp"]
-        # No bound exists for long sums in a low precision, and an error that overflowed is none.
-        row = {key: value if math.isfinite(value) else None for key, value in row.items()}
-        rows.append({"layer": n + 1, "output": output, **row})
-    rows[-1] |= {"agreements": agreements, "n_test": n_test}
+    for (dtype, engine), layers in found.items():
+        for n, (layer, worst) in enumerate(zip(snn.layers, layers, strict=True), start=1):
+            row = {"dtype": dtype, "engine": engine, "layer": n, "output": layer is snn.readout}
+            rows.append(row | worst.row(_unit(layer, engine, worst), getattr(torch, dtype)))
+        rows[-1] |= {"agreements": agreements[dtype, engine], "n_test": len(images)}
     return rows
 
 
-def _summary(layer) -> dict:
-    """Return one batch's largest errors and bounds, and how many errors exceed theirs."""
-    within = (layer.error <= layer.bound) & (layer.local_error <= layer.local_bound)
-    return {
-        "errors": layer.error.flatten().float(),
-        "broken": int((~within).sum()),
-        "largest_activation": layer.largest_activation,
-        "largest_error": layer.error.max().item(),
-        "bound": layer.bound.max().item(),
-        "local_error": layer.local_error.max().item(),
-        "local_bound": layer.local_bound.max().item(),
-    }
+def _unit(layer: SpikingLayer, engine: str, worst: "_Worst") -> float:
+    """Return the value whose ulp is a layer's: the times that it was decoded from, or its own."""
+    times = {"closed-form:absolute": layer.t_max, "event-driven": layer.window.length}
+    value = times.get(engine, math.inf)
+    return value if math.isfinite(value) else worst.largest["largest_activation"] or 1.0
 
 
-def _merged(parts) -> dict:
-    """Return the largest and the 99.9 % quantile errors of a layer over all batches."""
-    errors = torch.cat([part["errors"] for part in parts])
-    quantile = errors.kthvalue(max(1, int(0.999 * len(errors)))).values.item()
-    row = {key: max(part[key] for part in parts) for key in parts[0] if key != "errors"}
-    row["broken"] = sum(part["broken"] for part in parts)
-    relative = (
-        row["largest_error"] / row["largest_activation"] if row["largest_activation"] else 0.0
-    )
-    return row | {"error_99.9_percent": quantile, "relative_error": relative}
+@dataclass
+class _Worst:
+    """The largest errors and bounds of a layer over all batches, and its 0.1 % largest errors."""
+
+    largest: dict = field(default_factory=dict)
+    broken: int = 0  # errors above their bound
+    top: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def add(self, layer: LayerError, largest_activation: float, n_images: int) -> None:
+        """Take a batch into account; there are ``n_images`` in all."""
+        within = (layer.error <= layer.bound) & (layer.local_error <= layer.local_bound)
+        self.broken += within.numel() - int(within.sum())
+        values = {
+            "largest_activation": largest_activation,
+            "largest_error": layer.error.max().item(),
+            "bound": layer.bound.max().item(),
+            "local_error": layer.local_error.max().item(),
+            "local_bound": layer.local_bound.max().item(),
+        }
+        for name, value in values.items():
+            self.largest[name] = max(value, self.largest.get(name, value))
+        total = n_images * layer.error.shape[1]
+        n_top = total - max(1, int(0.999 * total)) + 1  # the least of these is the quantile
+        errors = layer.error.flatten().float()
+        if len(self.top) == n_top:
+            errors = errors[errors > self.top[-1]]
+        errors = torch.cat([self.top, errors])
+        self.top = errors.topk(min(n_top, len(errors))).values
+
+    def row(self, unit: float, dtype: torch.dtype) -> dict:
+        """Return the row of a layer; None where there is no bound, or an error overflowed."""
+        error, activation = self.largest["largest_error"], self.largest["largest_activation"]
+        row = {"broken": self.broken, **self.largest, "error_99.9_percent": self.top[-1].item()}
+        row["relative_error"] = error / activation if activation else 0.0
+        row |= {"ulp": ulp(unit, dtype), "error_ulp": error / ulp(unit, dtype)}
+        return {key: value if math.isfinite(value) else None for key, value in row.items()}
 
 
 def verdict(rows: list[dict]) -> list[str]:
@@ -89,12 +107,11 @@ def verdict(rows: list[dict]) -> list[str]:
     faults = []
     for row in rows:
         where = f"depth {row['depth']}, layer {row['layer']}, {row['dtype']}, {row['engine']}"
-        limit = LOGIT_LIMIT.get((row["dtype"], row["engine"]))
+        limit, error = LOGIT_LIMIT.get((row["dtype"], row["engine"])), row["relative_error"]
         if row["broken"]:
             faults.append(f"{where}: {row['broken']:,} errors above their bound")
         if row["output"] and limit and row["agreements"] != row["n_test"]:
             faults.append(f"{where}: {row['n_test'] - row['agreements']} predictions differ")
-        error = row["relative_error"]
         if row["output"] and limit and (error is None or error > limit):
             faults.append(f"{where}: logits off by {error} of the largest")
     return faults

@@ -1,9 +1,27 @@
 """Values as spike times, and back: the earlier the spike, the larger the value."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from ttfs.errors import InputError
+from ttfs import InputError
+
+
+class Window(NamedTuple):
+    """When the neurons of a layer may fire: in [t_min, t_max), model time."""
+
+    layer: int  # 0 is the input
+    t_min: float
+    t_max: float
+
+    @property
+    def length(self) -> float:
+        """t_max - t_min."""
+        return self.t_max - self.t_min
+
+
+INPUT = Window(0, 0.0, 1.0)
 
 
 def encode(pixels: Tensor) -> Tensor:
@@ -48,6 +66,11 @@ def checked_pixels(pixels: Tensor, n_in: int | None = None) -> Tensor:
         raise InputError(f"pixels are {tuple(pixels.shape)}, not (n_batch, {n_in})")
     if not pixels.is_floating_point():
         raise InputError(f"pixels are {pixels.dtype}; divide them by 255 to get [0, 1]")
-    if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN too
-        raise InputError(f"pixels span {pixels.min():g} to {pixels.max():g}, not [0, 1]")
+    low, high = (value.item() for value in pixels.aminmax()) if pixels.numel() else (0, 0)
+    if not (low >= 0 and high <= 1):  # false for NaN too
+        raise InputError(
+            f"pixels span {low:g} to {high:g}, not [0, 1]: divide bytes by 255; for standardised "
+            f"pixels, convert ttfs.network.unstandardised(network, mean, deviation), and give it "
+            f"raw ones"
+        )
     return pixels

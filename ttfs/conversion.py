@@ -1,65 +1,83 @@
 """From a ReLU network to a spiking one: thresholds, slopes and chained windows. No retraining."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ttfs.errors import InputError
-from ttfs.network import ReluNetwork
-
-NEURONS = ("B1", "alpha")
+from ttfs import InputError
+from ttfs.coding import INPUT, Window
+from ttfs.network import Layer, ReluNetwork
+from ttfs.neurons import NEURONS, Neuron
 
 
-@dataclass(frozen=True)
-class SpikingLayer:
-    """A hidden layer of integrate-and-fire neurons, all in float64.
+@dataclass(frozen=True, kw_only=True)
+class SpikingLayer(Layer):
+    """A layer of integrate-and-fire neurons. The read-out is one whose window never closes.
 
-    While inputs arrive, from ``t_start`` (the previous layer's t_min) to ``t_min``, the membrane
-    potential V of neuron i has the slope ``slope_before_i + sum_j W_ji [input j has fired]``. From
-    ``t_min`` the slope is 1, and the neuron fires when V reaches its ``threshold``.
+    From ``t_start`` to ``t_min`` the neurons integrate their inputs; from ``t_min`` to ``t_max``
+    they may fire. An infinite window has an infinite threshold: a read-out neuron never fires, and
+    its potential at t_min is the answer.
     """
 
-    weight: Tensor  # (n_in, n_out)
-    bias: Tensor  # (n_out,)
-    slope_before: Tensor  # (n_out,): alpha, or 0 for B1
-    threshold: Tensor  # (n_out,)
-    t_start: float
-    t_min: float
-    t_max: float
+    neuron: Neuron
+    before: Window  # the inputs' window
+    window: Window
 
     @property
-    def window_length(self) -> float:
-        """t_max - t_min, model time."""
-        return self.t_max - self.t_min
+    def t_start(self) -> float:
+        """When the inputs' window opens, model time."""
+        return self.before.t_min
 
-    def drive(self, x: Tensor) -> Tensor:
-        """Return sum_j W_ji x_j + b_i, the time left at each crossing, whatever the window.
+    @property
+    def t_min(self) -> float:
+        """When the layer's own window opens, model time."""
+        return self.window.t_min
 
-        ``x`` is the time left of each input, (n_batch, n_in); its dtype decides.
-        """
-        return x @ self.weight.to(x) + self.bias.to(x)
+    @property
+    def t_max(self) -> float:
+        """When it closes, model time."""
+        return self.window.t_max
+
+    @cached_property
+    def slope_before(self) -> Tensor:
+        """The neurons' own slope before t_min, (n_out,) float64: alpha, or 0 for B1."""
+        return self.neuron.slope_before(self.synapses)
+
+    @cached_property
+    def threshold(self) -> Tensor:
+        """The potential at which each neuron fires, (n_out,) float64."""
+        start = self.slope_before * (self.t_min - self.t_start)
+        return self.window.length - self.synapses.bias().double() + start
 
 
 @dataclass(frozen=True)
 class SpikingNetwork:
-    """A converted network: hidden spiking layers and a non-spiking output layer.
+    """A converted network: hidden spiking layers and, last, a read-out layer.
 
-    The output neurons integrate the last hidden layer's spikes; at ``t_read``, when its window
+    The read-out neurons integrate the last hidden layer's spikes; at ``t_read``, when its window
     has ended, their potential is V = sum_j W_ji (t_read - t_j) + b_i, and the largest wins.
     """
 
-    neuron: str  # "B1" or "alpha"
-    hidden: tuple[SpikingLayer, ...]
-    output_weight: Tensor  # (n_in, n_classes), float64
-    output_bias: Tensor  # (n_classes,), float64
+    neuron: Neuron
+    layers: tuple[SpikingLayer, ...]
+
+    @property
+    def hidden(self) -> tuple[SpikingLayer, ...]:
+        """The layers that spike."""
+        return self.layers[:-1]
+
+    @property
+    def readout(self) -> SpikingLayer:
+        """The layer that does not."""
+        return self.layers[-1]
 
     @property
     def n_in(self) -> int:
         """Number of inputs."""
-        return len(self.hidden[0].weight if self.hidden else self.output_weight)
+        return self.layers[0].n_in
 
     @property
     def t_max(self) -> list[float]:
@@ -69,14 +87,7 @@ class SpikingNetwork:
     @property
     def t_read(self) -> float:
         """When the output is read, model time: the network's latency in input windows."""
-        return self.hidden[-1].t_max if self.hidden else 1.0
-
-    def potentials(self, x: Tensor) -> Tensor:
-        """Return the output potentials sum_j W_ji x_j + b_i, (n_batch, n_classes).
-
-        ``x`` is how long before the read-out each input fired, (n_batch, n_in).
-        """
-        return x @ self.output_weight.to(x) + self.output_bias.to(x)
+        return self.readout.t_min
 
 
 def convert(
@@ -112,30 +123,33 @@ def convert(
     Raises
     ------
     InputError
-        If the neuron is unknown, or there is not one positive finite length a hidden layer, long
-        enough for t_max to differ from t_min in float64.
+        If the network is a torch module, the neuron is unknown, or there is not one positive
+        finite length a hidden layer, long enough for t_max to differ from t_min in float64.
 
     """
+    if isinstance(network, nn.Module):
+        ReluNetwork(network)  # says what to do
     if neuron not in NEURONS:
         raise InputError(f"unknown neuron {neuron!r}: choose from {', '.join(NEURONS)}")
     if len(window_lengths) != network.depth - 1:
         raise InputError(f"{len(window_lengths)} window lengths for {network.depth - 1} layers")
-    hidden = []
-    t_start, t_min = 0.0, 1.0
-    for n, length in enumerate(window_lengths):
-        if not 0 < length < np.inf:
-            raise InputError(f"layer {n + 1}: the window length is {length}; it must be positive")
-        weight, bias = network.weights[n].double(), network.biases[n].double()
-        slope_before = 1 - weight.sum(0) if neuron == "alpha" else torch.zeros_like(bias)
-        t_max = t_min + float(length)
-        if t_max == t_min:
+    windows = [INPUT]
+    for n, length in enumerate(window_lengths, start=1):
+        t_min = windows[-1].t_max
+        if not 0 < length < math.inf:
+            raise InputError(f"layer {n}: the window length is {length}; it must be positive")
+        if t_min + float(length) == t_min:
             raise InputError(
-                f"layer {n + 1}: a window of {length:g} is lost beside t_min = {t_min:g}; rescale "
-                f"the network with ttfs.windows.normalise_layers first"
+                f"layer {n}: a window of {length:g} is lost beside t_min = {t_min:g}; rescale the "
+                f"network with ttfs.windows.normalise_layers first"
             )
-        threshold = (t_max - t_min) - bias + slope_before * (t_min - t_start)
-        hidden.append(SpikingLayer(weight, bias, slope_before, threshold, t_start, t_min, t_max))
-        t_start, t_min = t_min, t_max
-    return SpikingNetwork(
-        neuron, tuple(hidden), network.weights[-1].double(), network.biases[-1].double()
+        windows.append(Window(n, t_min, t_min + float(length)))
+    windows.append(Window(network.depth, windows[-1].t_max, math.inf))
+    models = [NEURONS[neuron]] * (network.depth - 1) + [NEURONS["B1"]]  # the read-out only sums
+    layers = tuple(
+        SpikingLayer(layer.synapses, layer.pool, neuron=model, before=before, window=window)
+        for layer, model, before, window in zip(
+            network.layers, models, windows[:-1], windows[1:], strict=True
+        )
     )
+    return SpikingNetwork(NEURONS[neuron], layers)

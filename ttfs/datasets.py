@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ttfs.errors import InputError
+from ttfs import InputError
 
 DATASETS = ("auto", "mnist", "digits")
 PATIENCE = 10.0  # seconds a download may stay without an answer

@@ -10,12 +10,12 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from ttfs.audit import LayerAudit, Simulation, layer_audit
+from ttfs import InputError
 from ttfs.coding import checked_pixels, encode
 from ttfs.conversion import SpikingLayer, SpikingNetwork
-from ttfs.errors import InputError
+from ttfs.outcome import Simulation, crossing_counts
 
-BATCH = 250  # images integrated at a time: their potentials and slopes stay in the cache
+BATCH = 500  # images integrated at a time: their potentials and slopes stay in the cache
 
 
 def event_driven(
@@ -45,7 +45,8 @@ def event_driven(
     traced : collection of (layer, neuron)
         Hidden layers counted from 1, neurons from 0; the potentials to keep, for one image. The
         result's ``traces`` has an (n_points, 2) tensor for each: absolute time, and potential, at
-        the corners of the piecewise-linear curve from the first event to t_max.
+        the corners of the piecewise-linear curve, from t_start or its first input spike, whichever
+        comes first, to t_max.
 
     Raises
     ------
@@ -55,75 +56,110 @@ def event_driven(
 
     """
     pixels = checked_pixels(pixels, snn.n_in)
-    if not guard and snn.neuron == "B1":
-        raise InputError("the B1 neuron's threshold counts from t_min: it has no unguarded form")
+    if not guard and snn.neuron.guarded:
+        raise InputError(
+            f"the {snn.neuron.name} neuron's threshold counts from t_min: it has no unguarded form"
+        )
     _check_traced(snn, pixels, traced)
-    clock = encode(pixels)  # spike times on the clock of the layer that receives them
-    spike_times, time_left, audit, traces = [], [], [], {}
-    for n, layer in enumerate(snn.hidden, start=1):
-        recorded = [neuron for traced_layer, neuron in traced if traced_layer == n]
-        clock, layer_result, corners = _integrate_layer(snn.neuron, layer, clock, guard, recorded)
-        audit.append(layer_result)
-        fired = torch.isfinite(clock)
-        spike_times.append(clock + layer.t_min)
-        time_left.append(torch.where(fired, layer.window_length - clock, 0))
-        for neuron, corner in zip(recorded, corners, strict=True):
-            traces[n, neuron] = corner + torch.tensor([layer.t_start, 0.0]).to(corner)
-    duration = snn.hidden[-1].window_length if snn.hidden else 1.0
-    logits = _output_potentials(snn, clock, duration)
-    return Simulation(spike_times, time_left, logits, audit, traces)
+    times = encode(pixels)  # on the clock of the layer that receives the spikes: 0 is its t_start
+    time_left, counts, traces = [], [], {}
+    for layer in snn.hidden:
+        number = layer.window.layer
+        recorded = [neuron for traced_layer, neuron in traced if traced_layer == number]
+        offset, early, corners = _crossings(layer, times, guard, recorded)
+        times, layer_counts = _first_spikes(layer, offset, early, guard)
+        time_left.append(torch.where(torch.isfinite(times), layer.window.length - times, 0))
+        counts.append(layer_counts)
+        traces |= {(number, neuron): curve for neuron, curve in zip(recorded, corners, strict=True)}
+    potential = torch.cat([part[0] for part in _integrated(snn.readout, times)])
+    logits = potential + snn.readout.synapses.bias().to(potential)
+    windows = [layer.window for layer in snn.hidden]
+    return Simulation(windows, time_left, logits, counts, traces)
 
 
 def _check_traced(snn: SpikingNetwork, pixels: Tensor, traced) -> None:
     """Raise InputError unless every traced neuron exists and there is one image."""
     if traced and len(pixels) != 1:
         raise InputError(f"potentials are traced for one image, not {len(pixels)}")
+    sizes = [len(layer.synapses.bias()) for layer in snn.hidden]
     for layer, neuron in traced:
-        if not 1 <= layer <= len(snn.hidden) or not 0 <= neuron < len(snn.hidden[layer - 1].bias):
+        if not 1 <= layer <= len(sizes) or not 0 <= neuron < sizes[layer - 1]:
             raise InputError(f"there is no neuron {neuron} in hidden layer {layer} to trace")
 
 
-def _integrate_layer(
-    neuron: str, layer: SpikingLayer, times: Tensor, guard: bool, recorded: list[int]
-) -> tuple[Tensor, LayerAudit, list[Tensor]]:
-    """Return a layer's spike times on its own clock (0 at t_min), its audit, and its traces."""
-    weight, threshold = layer.weight.to(times), layer.threshold.to(times)
+def _crossings(
+    layer: SpikingLayer, times: Tensor, guard: bool, recorded: list[int]
+) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    """Return when each neuron of a hidden layer meets its threshold, and the potentials recorded.
+
+    First the crossing from t_min on, counted from t_min: negative if the threshold was met before.
+    Then the first crossing before t_min, counted from t_start: ``inf`` if there is none, and None
+    for a neuron whose threshold counts from t_min only. Both are (n_batch, n_out).
+    """
+    threshold = layer.threshold.to(times)
+    watched = None if layer.neuron.guarded else threshold
+    parts, corners = [], [] if recorded else None
+    for potential, slope, first in _integrated(layer, times, watched, corners):
+        offset = (threshold - potential) / slope  # the line from t_min on meets the threshold
+        parts.append((offset, first))
+    offset = torch.cat([part[0] for part in parts])
+    early = None if watched is None else torch.cat([part[1] for part in parts])
+    curves = []
+    for neuron in recorded:  # of one image: potential and slope are those of the only part
+        points = [] if corners and corners[0][0] <= 0 else [(layer.t_start, 0.0)]
+        points += [(t + layer.t_start, v[0, neuron].item()) for t, v in corners]
+        end = potential[0, neuron] + slope[0, neuron] * layer.window.length
+        points += [(layer.t_min, potential[0, neuron].item()), (layer.t_max, end.item())]
+        curves.append(torch.tensor(points, dtype=torch.float64))
+    return offset, early, curves
+
+
+def _first_spikes(
+    layer: SpikingLayer, offset: Tensor, early: Tensor | None, guard: bool
+) -> tuple[Tensor, dict]:
+    """Return when each neuron fires, counted from t_min, and the counts of the layer's audit."""
+    length = layer.window.length
+    counts = crossing_counts(length - offset, layer.window)
+    should_fire = offset < length
+    times = torch.where(should_fire, offset.clamp(min=0), torch.inf)
+    if early is None:
+        return times, counts
     until = layer.t_min - layer.t_start
-    silent_weight = weight if neuron == "alpha" else None
-    if neuron == "alpha":  # its own slope: one more input, which fires at t_start
+    premature = early < until
+    if guard:
+        return times, counts | {"held_back": int((premature & (offset > 0)).sum())}
+    counts["premature"] = int(premature.sum())
+    counts["spurious"] = int((premature & ~should_fire).sum())
+    return torch.where(premature, early - until, times), counts
+
+
+def _integrated(
+    layer: SpikingLayer,
+    times: Tensor,
+    threshold: Tensor | None = None,
+    corners: list | None = None,
+):
+    """Yield potentials and slopes at t_min, and first crossings before it, of parts of a batch."""
+    times = -layer.received(-times)  # of a pooled group, the earliest spike
+    weight, until = layer.synapses.matrix().to(times), layer.t_min - layer.t_start
+    if layer.neuron.forced:  # its own slope is one more input, which fires at t_start
         times = torch.cat([times, times.new_zeros(len(times), 1)], dim=1)
         weight = torch.cat([weight, layer.slope_before.to(times)[None]])
-    parts, corners = [], []
-    for chunk in times.split(BATCH):
-        watched = threshold if neuron == "alpha" else None  # B1 has none before t_min
-        potential, slope, first = _integrate(weight, chunk, until, watched, corners)
-        if silent_weight is None:
+    for part in times.split(BATCH):
+        potential, slope, first = _integrate(weight, part, until, threshold, corners)
+        if layer.neuron.forced:  # from t_min on every input has fired
+            slope = slope + torch.isinf(part).to(slope) @ weight
+        else:
             slope = torch.ones_like(slope)
-        else:  # silent inputs fire now
-            slope = slope + torch.isinf(chunk[:, :-1]).to(slope) @ silent_weight
-        parts.append((potential, slope, first))
-    potential, slope, first = (torch.cat(part) for part in zip(*parts, strict=True))
-    offset = (threshold - potential) / slope  # of the crossing, from t_min
-    should_fire = offset < layer.window_length
-    clock = torch.where(should_fire, offset.clamp(min=0), torch.inf)
-    early = first < until
-    counts = {"held_back": early & (offset > 0)}
-    if not guard:
-        clock = torch.where(early, first - until, clock)
-        counts = {"premature": early, "spurious": early & ~should_fire}
-    audit = layer_audit(layer, torch.isfinite(clock), layer.window_length - offset, **counts)
-    traces = []
-    if recorded:
-        end = (until + layer.window_length, potential + slope * layer.window_length)
-        for i in recorded:
-            points = [(t.item(), v[0, i].item()) for t, v in corners]
-            points += [(until, potential[0, i].item()), (end[0], end[1][0, i].item())]
-            traces.append(torch.tensor(points, dtype=torch.float64))
-    return clock, audit, traces
+        yield potential, slope, first
 
 
 def _integrate(
-    weight: Tensor, times: Tensor, until: float, threshold: Tensor | None, corners: list
+    weight: Tensor,
+    times: Tensor,
+    until: float,
+    threshold: Tensor | None = None,
+    corners: list | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the potentials and slopes at the time ``until``, and each first crossing before it.
 
@@ -136,32 +172,44 @@ def _integrate(
         Where integration ends, after the last spike.
     threshold : (n_out,) tensor or None
         None if crossings are of no interest: ``inf`` is returned.
-    corners : list
+    corners : list or None
         For a batch of one: every event's time and the potentials then are appended to it.
 
     """
+    # Row e of ``times`` has every image's e-th event. Images with many events come first, so that
+    # those that have an e-th event are the first ``active[e]``.
     counts = torch.isfinite(times).sum(1)
-    by_count = counts.argsort(descending=True, stable=True)  # images still with spikes come first
-    times, sources = times[by_count].sort(dim=1, stable=True)
-    counts = counts[by_count]
-    potential = times.new_zeros(len(times), weight.shape[1])
+    by_count = counts.argsort(descending=True, stable=True)
+    n_events = int(counts.max()) if len(counts) else 0
+    times, sources = times[by_count].sort(dim=1)
+    times, sources = (v[:, :n_events].T.contiguous() for v in (times, sources))
+    active = torch.isfinite(times).sum(1).tolist()
+    # The lines begin at t_start, or at the first event, if that comes even before.
+    start = times[:1].clamp(max=0) if n_events else times.new_zeros(1, len(counts))
+    durations = torch.diff(times, dim=0, prepend=start)[:, :, None]  # of the lines before events
+    last = times.nan_to_num(posinf=-torch.inf).amax(0, keepdim=True) if n_events else start
+    last = torch.where(torch.isfinite(last), last, start)[0]
+    potential = times.new_zeros(len(counts), weight.shape[1])
     slope, first = torch.zeros_like(potential), torch.full_like(potential, torch.inf)
-    armed = None if threshold is None else threshold.repeat(len(times), 1)  # inf once it was met
-    now = times[:, 0].clamp(max=0)
-    for event in range(int(counts.max()) if len(counts) else 0):
-        m = int((counts > event).sum())
-        duration = times[:m, event] - now[:m]
-        now[:m] = times[:m, event]
-        potential[:m].addcmul_(slope[:m], duration[:, None])
+    armed = None if threshold is None else threshold.repeat(len(counts), 1)  # inf once it was met
+    for event, m in enumerate(active):
+        potential[:m].addcmul_(slope[:m], durations[event, :m])  # V += dV/dt x duration
         if armed is not None:
-            _note_crossings(potential[:m], slope[:m], now[:m], duration, armed[:m], first[:m])
-        slope[:m] += weight[sources[:m, event]]
-        if len(times) == 1:
-            corners.append((now[0].clone(), potential.clone()))
-    duration = until - now
-    potential.addcmul_(slope, duration[:, None])
+            _note_crossings(
+                potential[:m],
+                slope[:m],
+                times[event, :m],
+                durations[event, :m],
+                armed[:m],
+                first[:m],
+            )
+        slope[:m].add_(weight.index_select(0, sources[event, :m]))  # the spike's weights
+        if corners is not None:
+            corners.append((times[event, 0].item(), potential.clone()))
+    duration = (until - last)[:, None]
+    potential.addcmul_(slope, duration)
     if armed is not None:
-        _note_crossings(potential, slope, now + duration, duration, armed, first)
+        _note_crossings(potential, slope, last + duration[:, 0], duration, armed, first)
     back = by_count.argsort()
     return potential[back], slope[back], first[back]
 
@@ -169,20 +217,13 @@ def _integrate(
 def _note_crossings(potential, slope, now, duration, armed, first) -> None:
     """Note in ``first``, in place, when potentials met their thresholds in the segment that ends.
 
-    The segment, a straight line, ended ``now`` and had taken ``duration``: (n_batch,) each. There
-    is no threshold before t_start, which is 0.
+    The segment, a straight line, ended ``now``, (n_batch,), and took ``duration``, (n_batch, 1).
+    There is no threshold before t_start, which is 0.
     """
     met = (potential >= armed) & (now >= 0)[:, None]
     if met.any():
         # How long ago; if the line does not rise, it has been above the threshold all along.
         since = torch.where(slope > 0, (potential - armed) / slope, torch.inf)
-        crossing = now[:, None] - since.minimum(duration[:, None])
+        crossing = now[:, None] - since.minimum(duration)
         first[met] = crossing.clamp(min=0)[met]
         armed[met] = torch.inf
-
-
-def _output_potentials(snn: SpikingNetwork, times: Tensor, until: float) -> Tensor:
-    """Return the output neurons' potentials at t_read: the bias, and what the spikes add."""
-    weight = snn.output_weight.to(times)
-    parts = [_integrate(weight, chunk, until, None, [])[0] for chunk in times.split(BATCH)]
-    return torch.cat(parts) + snn.output_bias.to(times)

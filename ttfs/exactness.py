@@ -9,7 +9,8 @@ sum of the terms' magnitudes, in whatever order they are added [3]. With n input
 "window" time
     a term W_ji x_j is rounded with its weight, as a product, and in at most n additions (of n
     products and a bias); one to spare: k = n + 3. (In 16 bits, torch sums products in float32 and
-    rounds the sum: gamma_4 of 16 bits + gamma_{n+3} of float32.)
+    rounds the sum: gamma_4 of 16 bits + gamma_{n+3} of float32.) A chain of several operations
+    takes as many of each, and the product of their |W|.
 "absolute" time
     the same, and the crossing t_min + theta - (slope_before (t_min - t_start) + x @ W). One u
     for each rounded quantity in it, in the threshold, in t_max and in the decoding t_max - t::
@@ -29,23 +30,27 @@ ends never enlarge a difference, so the *accumulated* bound e follows layer by l
 
     e_n = e_{n-1} @ |W| + local bound,   and 0 for a neuron that is silent with a margin over e_n
 
-Both hold for every neuron and image, and neither knows the errors that were found. Where k u >= 1
-(long sums in 16 bits) there is no such bound: it is infinite. The reference is the float64 ReLU
-network, whose own rounding obeys the same recursion and is added. Underflow adds at most half the
-smallest subnormal number to each weight, bias and product, and sums do not underflow: with it,
-n + 2 + sum |x| of them.
+Both hold for every neuron and image, and neither knows the accumulated errors. Where k u >= 1
+(long sums in 16 bits) there is no such bound: it is infinite. What a simulation is held against,
+the float64 ReLU network and each layer given the simulated inputs, is itself rounded: twice the
+float64 bound is part of each local bound. Underflow adds at most half the smallest subnormal number
+to each weight, bias and product, and sums do not underflow: with it, n + 2 + sum |x| of them.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ttfs.audit import Simulation
-from ttfs.conversion import SpikingNetwork
-from ttfs.network import ReluNetwork
+from ttfs.conversion import SpikingLayer, SpikingNetwork
+from ttfs.network import Layer, ReluNetwork
+from ttfs.outcome import Simulation
 
-ENGINES = ("window", "absolute", "events")
+ENGINES = ("closed-form", "closed-form:absolute", "event-driven")
+EXACT = torch.float64
 
 
 @dataclass(frozen=True)
@@ -56,116 +61,141 @@ class LayerError:
     bound: Tensor  # on error
     local_error: Tensor  # |simulated - float64 ReLU layer given the simulated inputs|
     local_bound: Tensor  # on local_error
-    largest_activation: float  # of the ReLU layer
+
+
+class ExactLayer(NamedTuple):
+    """A layer of the ReLU network in float64, and what bounds are propagated by."""
+
+    layer: Layer
+    magnitudes: Layer  # |W| and |b|
+    spread: Layer  # |W|
+    total: Tensor  # sum_j |W_ij|, (n_out,)
+
+
+class Reference(NamedTuple):
+    """What the float64 ReLU network makes of a batch, layer by layer: (n_batch, n_out) each."""
+
+    layers: list[ExactLayer]
+    values: list[Tensor]  # activations and, last, logits
+    magnitudes: list[Tensor]  # |W| x + |b|
 
 
 def ulp(value: float, dtype: torch.dtype) -> float:
     """Return the spacing of the dtype's numbers at a positive value: one unit in the last place."""
-    exponent = torch.frexp(torch.tensor(value, dtype=torch.float64)).exponent.item() - 1
+    exponent = torch.frexp(torch.tensor(value, dtype=EXACT)).exponent.item() - 1
     return 2.0**exponent * torch.finfo(dtype).eps
 
 
+def exact_layers(network: ReluNetwork) -> list[ExactLayer]:
+    """Return a network's layers in float64, each with what its bounds need."""
+    found = []
+    for layer in network.layers:
+        exact = layer.synapses.changed(lambda w: w.to(EXACT), lambda b: b.to(EXACT))
+        chains = (exact, exact.changed(torch.abs, torch.abs), exact.changed(torch.abs))
+        layers = (Layer(chain, layer.pool) for chain in chains)
+        found.append(ExactLayer(*layers, exact.sums(torch.abs)))
+    return found
+
+
+def relu_reference(layers: list[ExactLayer], pixels: Tensor) -> Reference:
+    """Return what the float64 ReLU network makes of pixels, (n_batch, n_in)."""
+    reference, x = Reference(layers, [], []), pixels.to(EXACT)
+    for exact in layers:
+        reference.magnitudes.append(exact.magnitudes.drive(x))
+        x = exact.layer.drive(x)
+        if exact is not layers[-1]:
+            x = x.relu_()
+        reference.values.append(x)
+    return reference
+
+
 def layer_errors(
-    network: ReluNetwork, snn: SpikingNetwork, pixels: Tensor, simulation: Simulation, engine: str
-) -> list[LayerError]:
-    """Return the errors and bounds of every hidden layer's activations and of the logits.
+    snn: SpikingNetwork, relu: Reference, pixels: Tensor, simulation: Simulation, engine: str
+) -> Iterator[LayerError]:
+    """Yield the errors and bounds of every hidden layer's activations and, last, of the logits.
 
     Parameters
     ----------
-    network, snn : ReluNetwork, SpikingNetwork
+    snn : SpikingNetwork
+    relu : Reference
+        Of the ReLU network that was converted, on the same pixels.
     pixels : (n_batch, n_in) tensor
         In its original precision, before any rounding to the simulation's dtype.
     simulation : Simulation
         Of the same pixels, in any dtype.
-    engine : "window", "absolute" or "events"
+    engine : one of ENGINES
         The closed form in either time convention, or the event-driven simulator.
 
     """
     dtype = simulation.logits.dtype
-    activations, logits = network.forward(pixels.double())
-    inputs = pixels.to(dtype)
-    if engine != "window":
-        inputs = 1 - (1 - inputs)  # as encoded and decoded
-    x, reference_x = inputs.double(), pixels.double()
-    bound, reference_bound = (x - reference_x).abs(), torch.zeros_like(x)
-    errors = []
-    for n, reference in enumerate([*activations, logits]):
-        output = n == len(activations)
-        simulated = (simulation.logits if output else simulation.time_left[n]).double()
-        weight, bias = network.weights[n].double(), network.biases[n].double()
-        local = x @ weight + bias
-        local_bound = _local_bound(snn, n, x, weight, bias, dtype, engine)
-        reference_rounding = _sum_rounding(reference_x, weight, bias, torch.float64)
-        local_bound = local_bound + _sum_rounding(x, weight, bias, torch.float64)
-        local_bound = local_bound.nan_to_num(torch.inf, torch.inf)  # inf x 0 where there is none
-        bound = (bound @ weight.abs() + local_bound).nan_to_num(torch.inf, torch.inf)
-        reference_bound = reference_bound @ weight.abs() + reference_rounding
-        if not output:
-            silent = local + bound + reference_bound < 0  # in the simulation and the reference
-            bound = bound.masked_fill(silent, 0)
-            reference_bound = reference_bound.masked_fill(silent, 0)
-            local = local.relu()
-        errors.append(
-            LayerError(
-                (simulated - reference).abs(), bound + reference_bound,
-                (simulated - local).abs(), local_bound, reference.abs().max().item(),
-            )
-        )  # fmt: skip
-        x, reference_x = simulated, reference
-    return errors
+    x = pixels.to(dtype)
+    if engine != "closed-form":
+        x = 1 - (1 - x)  # as encoded and decoded
+    x = x.to(EXACT)
+    bound = error = (x - pixels).abs_()
+    outcomes = [*simulation.time_left, simulation.logits]
+    for n, (exact, spiking) in enumerate(zip(relu.layers, snn.layers, strict=True)):
+        # |W| x + |b| of the simulated inputs: at most that of the true ones, and what errors add.
+        largest = exact.layer.received(error).amax(1, keepdim=True)
+        magnitudes = torch.addcmul(relu.magnitudes[n], largest, exact.total)
+        rounding = _local_bound(exact, spiking, x, magnitudes, dtype, engine)
+        bound = _without_nan(exact.spread.drive(bound).add_(rounding))
+        simulated, local = outcomes[n].to(EXACT), exact.layer.drive(x)
+        if spiking is not snn.readout:
+            bound.masked_fill_(local + bound < 0, 0)  # silent, whatever the rounding
+            local.relu_()
+        error, local_error = (simulated - relu.values[n]).abs_(), local.sub_(simulated).abs_()
+        yield LayerError(error, bound, local_error, rounding)
+        x = simulated
+
+
+def _local_bound(
+    exact: ExactLayer, spiking: SpikingLayer, x: Tensor, magnitudes: Tensor, dtype, engine: str
+) -> Tensor:
+    """Return a layer's local bound, (n_batch, n_out): of the simulation, and twice of float64."""
+    x, synapses = spiking.received(x), exact.layer.synapses
+    u, input_window = torch.finfo(dtype).eps / 2, spiking.t_min - spiking.t_start
+    smallest = (_smallest(dtype) + 2 * _smallest(EXACT)) * (x.shape[1] + 2 + x.sum(1, keepdim=True))
+    gamma = _gamma(synapses.roundings, dtype)
+    own = spiking.slope_before.abs() * input_window
+    times = torch.zeros_like(own)  # what is rounded beside the sum; the read-out has no crossing
+    if engine == "event-driven":
+        fired = (x > 0).to(EXACT)
+        if math.isfinite(spiking.t_max):
+            times = u * (2 * spiking.threshold.abs() + 4 * spiking.window.length)
+        if spiking.neuron.forced:
+            d = gamma * (spiking.slope_before.abs() + exact.total)  # the slope is 1 to within d
+            times = torch.where(d < 1, (times + spiking.window.length * d) / (1 - d), torch.inf)
+        gamma = _gamma(2 * fired.sum(1, keepdim=True) + 8, dtype)
+        spikes = exact.spread.synapses(fired).mul_(2 * u * input_window)
+        smallest = spikes.add_(times).mul_(1.01).add_(smallest + gamma * own)  # 1.01: terms in u^2
+    else:
+        if torch.finfo(dtype).bits == 16:
+            gamma = _gamma(4 * len(synapses.steps), dtype)
+            gamma = gamma + _gamma(synapses.roundings, torch.float32)
+        if engine == "closed-form:absolute" and math.isfinite(spiking.t_max):
+            ends = 2 * spiking.t_min + 2 * spiking.t_max + 2 * spiking.window.length
+            times = 1.01 * u * (ends + 4 * spiking.threshold.abs() + 6 * own)
+        smallest = smallest + times
+    gamma = gamma + 2 * _gamma(synapses.roundings, EXACT)
+    return _without_nan(torch.addcmul(smallest, magnitudes, gamma))
+
+
+def _without_nan(bound: Tensor) -> Tensor:
+    """Return a bound with inf for NaN, which is inf x 0: there is none."""
+    return bound if torch.isfinite(bound.sum()) else bound.nan_to_num_(torch.inf, torch.inf)
 
 
 def _gamma(k: float | Tensor, dtype: torch.dtype) -> Tensor:
     """Return gamma_k = k u / (1 - k u), infinite where k u >= 1."""
-    ku = torch.as_tensor(k, dtype=torch.float64) * torch.finfo(dtype).eps / 2
+    ku = torch.as_tensor(k, dtype=EXACT) * torch.finfo(dtype).eps / 2
     return torch.where(ku < 1, ku / (1 - ku), torch.inf)
 
 
-def _sum_rounding(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the bound on the rounding error of x @ weight + bias, (n_batch, n_out)."""
-    gamma = _gamma(len(weight) + 3, dtype)
-    if torch.finfo(dtype).bits == 16:
-        gamma = _gamma(4, dtype) + _gamma(len(weight) + 3, torch.float32)
-    return gamma * (x.abs() @ weight.abs() + bias.abs()) + _underflow(x, dtype)
+def _smallest(dtype: torch.dtype) -> float:
+    """Return the smallest subnormal number; of float64 the smallest normal one.
 
-
-def _underflow(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the bound on what underflow adds to a sum over the inputs x, (n_batch, 1)."""
+    Processors are slow with subnormal numbers, and a bound may be larger than it need be.
+    """
     smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
-    return smallest * (x.shape[1] + 2 + x.abs().sum(1, keepdim=True))
-
-
-def _local_bound(snn: SpikingNetwork, n: int, x: Tensor, weight, bias, dtype, engine) -> Tensor:
-    """Return the local bound of weight layer n (from 0), (n_batch, n_out)."""
-    layer = snn.hidden[n] if n < len(snn.hidden) else None
-    u = torch.finfo(dtype).eps / 2
-    if engine == "events":
-        return _events_rounding(snn, layer, x, weight, bias, dtype)
-    rounding = _sum_rounding(x, weight, bias, dtype)
-    if engine == "absolute" and layer is not None:
-        times = 2 * layer.t_min + 2 * layer.t_max + 2 * layer.window_length
-        slope = layer.slope_before.abs() * (layer.t_min - layer.t_start)
-        rounding += 1.01 * u * (times + 4 * layer.threshold.abs() + 6 * slope)  # 1.01: terms in u^2
-    return rounding
-
-
-def _events_rounding(snn: SpikingNetwork, layer, x: Tensor, weight, bias, dtype) -> Tensor:
-    """Return the local bound of the event-driven simulator, (n_batch, n_out)."""
-    u = torch.finfo(dtype).eps / 2
-    magnitudes = x.abs() @ weight.abs() + bias.abs()
-    fired = (x > 0).double()
-    if layer is None:
-        input_window = snn.hidden[-1].window_length if snn.hidden else 1.0
-        crossing = torch.zeros(())
-    else:
-        input_window = layer.t_min - layer.t_start
-        magnitudes = magnitudes + layer.slope_before.abs() * input_window
-        crossing = u * (2 * layer.threshold.abs() + 4 * layer.window_length)
-        if snn.neuron == "alpha":
-            slope = layer.slope_before.abs() + weight.abs().sum(0)
-            slope = _gamma(len(weight) + 3, dtype) * slope  # the error of a slope of 1
-            crossing = (crossing + layer.window_length * slope) / (1 - slope)
-            crossing = torch.where(slope < 1, crossing, torch.inf)
-    gamma = _gamma(2 * fired.sum(1, keepdim=True) + 8, dtype)
-    spikes = 2 * u * input_window * (fired @ weight.abs())
-    return gamma * magnitudes + 1.01 * (spikes + crossing) + _underflow(x, dtype)
+    return max(smallest, torch.finfo(EXACT).smallest_normal)

@@ -1,17 +1,39 @@
-"""The ReLU network that is converted: plain arrays, and the reference every simulator must meet."""
+"""The ReLU network that is converted: its layers, and the reference every simulator must meet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ttfs.errors import InputError
+from ttfs import InputError
+from ttfs.affine import Affine, MaxPool
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weight layer: the read-out is the last."""
+
+    synapses: Affine
+    pool: MaxPool | None = None  # of the inputs, before the synapses
+
+    def received(self, x: Tensor) -> Tensor:
+        """Return what reaches the synapses of the inputs x, (n_batch, n_in): the pooled ones."""
+        return x if self.pool is None else self.pool(x)
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return W x + b, (n_batch, n_out), of the inputs x, (n_batch, n_in)."""
+        return self.synapses(self.received(x))
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return (self.pool or self.synapses).n_in
 
 
 class ReluNetwork:
-    """A multilayer perceptron: ReLU after every layer but the last.
+    """A feed-forward network: ReLU after every layer but the last.
 
     Parameters
     ----------
@@ -27,50 +49,68 @@ class ReluNetwork:
 
     """
 
-    def __init__(self, weights: Sequence, biases: Sequence) -> None:
+    def __init__(self, weights: Sequence, biases: Sequence = ()) -> None:
+        if isinstance(weights, nn.Module | dict):
+            raise InputError(
+                f"{type(weights).__name__} is not a list of arrays; of a torch model's linear "
+                f"layers, call ReluNetwork([layer.weight.T for layer in linear_layers], "
+                f"[layer.bias for layer in linear_layers])"
+            )
         if len(weights) == 0 or len(weights) != len(biases):
             raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
-        self.weights = [_float_tensor(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
-        self.biases = [_float_tensor(b, f"biases[{n}]", 1) for n, b in enumerate(biases)]
-        n_in = self.weights[0].shape[0]
-        for n, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if weight.shape[0] != n_in or weight.shape[1] != bias.shape[0]:
-                raise InputError(
-                    f"layer {n + 1} does not chain: {n_in} inputs, weights {tuple(weight.shape)}, "
-                    f"{bias.shape[0]} biases; weights are (n_in, n_out)"
-                )
-            n_in = weight.shape[1]
+        weights = [_float_tensor(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
+        biases = [_float_tensor(b, f"biases[{n}]", 1) for n, b in enumerate(biases)]
+        _check_chain([w.shape for w in weights], [len(b) for b in biases])
+        pairs = zip(weights, biases, strict=True)
+        self.layers = tuple(Layer(Affine.dense(weight, bias)) for weight, bias in pairs)
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Layer]) -> "ReluNetwork":
+        """Return the network of these layers, whatever their synapses."""
+        network = cls.__new__(cls)
+        network.layers = tuple(layers)
+        sizes = network.architecture
+        for n, (layer, size) in enumerate(zip(layers, sizes, strict=False), start=1):
+            if layer.n_in != size:
+                raise InputError(f"layer {n} takes {layer.n_in} inputs; there are {size}")
+        return network
 
     @property
     def architecture(self) -> list[int]:
         """Layer sizes from the input to the output, such as [784, 400, 10]."""
-        return [self.weights[0].shape[0]] + [weight.shape[1] for weight in self.weights]
+        return [self.layers[0].n_in] + [len(layer.synapses.bias()) for layer in self.layers]
 
     @property
     def depth(self) -> int:
         """Number of weight layers, hidden + output."""
-        return len(self.weights)
+        return len(self.layers)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The layers' (n_in, n_out) weights."""
+        return [layer.synapses.matrix() for layer in self.layers]
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """The layers' (n_out,) biases."""
+        return [layer.synapses.bias() for layer in self.layers]
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return every hidden layer's activations max(0, x @ W + b), and the logits.
+        """Return every hidden layer's activations max(0, W x + b), and the logits.
 
         ``x`` is (n_batch, n_in); its dtype and device decide those of the computation.
         """
         x = torch.as_tensor(x)
-        if not x.is_floating_point() or x.shape[-1] != self.architecture[0]:
+        if not x.is_floating_point() or x.shape[-1] != self.layers[0].n_in:
             raise InputError(
                 f"the input is {x.dtype} of shape {tuple(x.shape)}, not floating and "
-                f"(n_batch, {self.architecture[0]})"
+                f"(n_batch, {self.layers[0].n_in})"
             )
         activations = []
-        for n in range(self.depth - 1):
-            x = self.preactivation(n, x).relu()
+        for layer in self.layers[:-1]:
+            x = layer.drive(x).relu()
             activations.append(x)
-        return activations, self.preactivation(self.depth - 1, x)
-
-    def preactivation(self, n: int, x: Tensor) -> Tensor:
-        """Return x @ W + b of weight layer n, counted from 0."""
-        return F.linear(x, self.weights[n].to(x).T, self.biases[n].to(x))
+        return activations, self.layers[-1].drive(x)
 
     def activations(self, x: Tensor) -> list[Tensor]:
         """Return the hidden layers' activations, a (n_batch, n_out) tensor each."""
@@ -87,6 +127,33 @@ def random_network(sizes: Sequence[int], seed: int) -> ReluNetwork:
     pairs = zip(sizes[:-1], sizes[1:], strict=True)
     weights = [torch.randn(a, b, generator=generator) * (2 / a) ** 0.5 for a, b in pairs]
     return ReluNetwork(weights, [torch.zeros(size) for size in sizes[1:]])
+
+
+def unstandardised(network: ReluNetwork, mean: float, deviation: float) -> ReluNetwork:
+    """Return the network of raw pixels that does what this one does with standardised pixels.
+
+    (x - mean) / deviation @ W + b = x @ (W / deviation) + (b - mean / deviation sum_j W_ji).
+    """
+    weights, biases = network.weights, network.biases
+    weight, bias = weights[0].double() / deviation, biases[0].double()
+    return ReluNetwork([weight, *weights[1:]], [bias - mean * weight.sum(0), *biases[1:]])
+
+
+def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
+    """Raise InputError unless each layer takes what the one before it gives."""
+    n_in = shapes[0][0]
+    for n, (shape, size) in enumerate(zip(shapes, sizes, strict=True), start=1):
+        if tuple(shape) == (n_in, size):
+            n_in = size
+            continue
+        turned = [tuple(reversed(shape)) for shape in shapes]
+        chain = [turned[0][0], *sizes]
+        if turned == list(zip(chain, sizes, strict=False)):
+            raise InputError("weights are (n_in, n_out), these (n_out, n_in): give each one's .T")
+        raise InputError(
+            f"layer {n} does not chain: {n_in} inputs, weights {tuple(shape)}, "
+            f"{size} biases; weights are (n_in, n_out)"
+        )
 
 
 def _float_tensor(array, name: str, ndim: int) -> Tensor:

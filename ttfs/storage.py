@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ttfs.errors import InputError
+from ttfs import InputError
 from ttfs.network import ReluNetwork
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ttfs import InputError
 from ttfs.datasets import Split
-from ttfs.errors import InputError
 from ttfs.network import ReluNetwork
 
 DECAY_EPOCHS, DECAY_FACTOR = 10, 0.5  # the learning rate halves every ten epochs

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttfs import InputError
 from ttfs.coding import checked_pixels
-from ttfs.errors import InputError
-from ttfs.network import ReluNetwork
+from ttfs.network import Layer, ReluNetwork
 
 BATCH = 5000  # images simulated at a time, to bound memory
 DEAD_LAYER_WINDOW = 1.0  # a layer that never fires on the training images still needs a window
@@ -46,10 +46,10 @@ def quantile(network: ReluNetwork, x: Tensor, q: float) -> list[float]:
 
     Only neurons that fire count: silent ones need no window. q = 1 is the largest activation.
     """
-    return quantiles(network, x, [q])[0]
+    return quantiles(network, x, [q])[q]
 
 
-def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> list[list[float]]:
+def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> dict[float, list[float]]:
     """Return the window lengths of ``quantile`` for each q, from one pass over the images."""
     for q in qs:
         if not 0 < q <= 1:
@@ -61,7 +61,7 @@ def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> list[list
     layers = [np.concatenate(parts) for parts in positive]
     with np.errstate(invalid="ignore"):  # infinite activations: _lengths refuses them
         found = [np.quantile(a, qs) if a.size else np.zeros(len(qs)) for a in layers]
-    return [_lengths([layer[k] for layer in found]) for k in range(len(qs))]
+    return {q: _lengths([layer[k] for layer in found]) for k, q in enumerate(qs)}
 
 
 def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> ReluNetwork:
@@ -69,7 +69,7 @@ def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> R
 
     With every hidden activation measured in windows, u_n = x_n / L_n, and u_0 = x_0::
 
-        weight_n -> weight_n L_{n-1} / L_n        bias_n -> bias_n / L_n        (L_0 = L_output = 1)
+        W_n -> W_n L_{n-1} / L_n        b_n -> b_n / L_n        (L_0 = L_output = 1)
 
     ReLU is positively homogeneous, so this is exact, and the logits stay what they are. Convert the
     result with window lengths of 1.
@@ -77,10 +77,12 @@ def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> R
     ends = [1.0, *window_lengths, 1.0]
     if len(ends) != network.depth + 1 or not all(0 < length < np.inf for length in ends):
         raise InputError(f"{network.depth - 1} positive window lengths are needed: {ends[1:-1]}")
-    pairs = list(zip(ends[:-1], ends[1:], strict=True))
-    weights = [w.double() * (a / b) for w, (a, b) in zip(network.weights, pairs, strict=True)]
-    biases = [bias.double() / b for bias, (_, b) in zip(network.biases, pairs, strict=True)]
-    return ReluNetwork(weights, biases)
+    return ReluNetwork.of_layers(
+        [
+            Layer(layer.synapses.rescaled(before, after), layer.pool)
+            for layer, before, after in zip(network.layers, ends[:-1], ends[1:], strict=True)
+        ]
+    )
 
 
 def safe(network: ReluNetwork) -> list[float]:
@@ -97,8 +99,9 @@ def safe(network: ReluNetwork) -> list[float]:
     these, and grow about as fast as the sums of weights multiply.
     """
     lengths, previous = [], 1.0
-    for weight, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
-        largest = (bias.double() + previous * weight.double().clamp(min=0).sum(0)).max().item()
+    for layer in network.layers[:-1]:
+        excitation = (layer.synapses.sums(torch.abs) + layer.synapses.sums()) / 2  # S+, or more
+        largest = (layer.synapses.bias().double() + previous * excitation).max().item()
         # The factor keeps the inequality strict in floating point.
         previous = (1 + 1e-6) * largest if largest > 0 else DEAD_LAYER_WINDOW
         lengths.append(previous)

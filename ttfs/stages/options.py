@@ -1,4 +1,4 @@
-"""What the scripts share on the command line: options, errors, progress, tables."""
+"""The command line: options and what they may be, errors in one line, progress."""
 
 import argparse
 import functools
@@ -11,19 +11,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ttfs import InputError
 from ttfs.datasets import DATASETS
-from ttfs.errors import InputError
-from ttfs.figures import FORMATS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = [2, 4, 6, 8]
-QUICK = {  # so that a short look never replaces what a whole run found
-    "depths": [2, 4],
-    "seeds": [0],
-    "results": ROOT / "results" / "quick",
-    "figures": ROOT / "figures" / "quick",
-}
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
+FORMATS = ("png", "pdf", "svg", "eps")
+# Options that say where and how, not what: results do not depend on them.
+PLACES = ("dataset", "data_dir", "models", "results", "figures")
+PLACES += ("formats", "redraw", "jobs", "cluster")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -31,88 +28,112 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is the script's docstring and whose errors take one line."""
+    """A parser whose help is the script's docstring and whose errors take one line.
 
-    def __init__(self, docstring: str) -> None:
-        super().__init__(description=docstring, formatter_class=_Formatter)
+    What is made with other settings than the committed ones never lands beside them: by default it
+    goes to the folder ``look`` in ``models``, ``results`` and ``figures``, which git ignores.
+    """
+
+    def __init__(self, docstring: str, **options) -> None:
+        super().__init__(description=docstring, formatter_class=_Formatter, **options)
+        self.outputs = []
 
     def error(self, message: str) -> None:
         """Print the fault on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
     def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Return the arguments: listed values once each, and what ``--quick`` leaves open."""
+        """Return the arguments: listed values once each, and the folders that they lead to."""
         args = super().parse_args(argv)
-        if getattr(args, "quick", False):
-            for option, value in QUICK.items():
-                if hasattr(args, option) and getattr(args, option) is self.get_default(option):
-                    setattr(args, option, value)
         for option, value in vars(args).items():
             if isinstance(value, list):
                 setattr(args, option, list(dict.fromkeys(value)))
+        changed = [o for o, value in settings(args).items() if value != self.get_default(o)]
+        if getattr(args, "redraw", False) and set(changed) - {"quick"}:
+            without = ", ".join(f"--{option.replace('_', '-')}" for option in changed)
+            self.error(f"--redraw draws what was measured: {without} would have no effect")
+        inputs = {"models", "results"} - set(self.outputs)
+        changed += [o for o in inputs if getattr(args, o, None) != self.get_default(o)]
+        for name in self.outputs:
+            if getattr(args, name) is None:
+                setattr(args, name, ROOT / name / ("look" if changed else ""))
         return args
 
     def add_data(self) -> None:
         """Add the options that choose the data set and where it lies."""
         self.add_argument(
-            "--dataset", choices=DATASETS, default="auto",
+            "--dataset",
+            choices=DATASETS,
+            default="auto",
             help="auto: MNIST if on disk or downloadable, else scikit-learn's digits",
-        )  # fmt: skip
+        )
         self.add_argument(
-            "--data-dir", type=Path, default=os.environ.get("TTFS_DATA_DIR", ROOT / "data"),
-            metavar="DIR", help="folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default",
-        )  # fmt: skip
+            "--data-dir",
+            type=Path,
+            default=os.environ.get("TTFS_DATA_DIR", ROOT / "data"),
+            metavar="DIR",
+            help="folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default",
+        )
 
     def add_depths(self, smallest: int = 1) -> None:
         """Add the option that lists depths; from 2 on there is a hidden layer that can fire."""
         self.add_argument(
-            "--depths", type=whole(smallest), nargs="+", default=list(DEPTHS), metavar="N",
+            "--depths",
+            type=whole(smallest),
+            nargs="+",
+            default=list(DEPTHS),
+            metavar="N",
             help="depths: number of weight layers, hidden + output",
-        )  # fmt: skip
+        )
 
     def add_samples(self) -> None:
         """Add the options that test on fewer images."""
         self.add_argument(
-            "--samples", type=whole(1), metavar="N",
+            "--samples",
+            type=whole(1),
+            metavar="N",
             help="test on N images drawn with --seed (None: all, in order)",
-        )  # fmt: skip
+        )
         self.add_seed("random seed")
 
     def add_seed(self, what: str) -> None:
         """Add ``--seed``; ``what`` says what it draws."""
-        self.add_argument("--seed", type=seed_number, default=0, help=what)
+        self.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help=what)
 
-    def add_figure(self) -> None:
-        """Add the options of a script that draws from a results file it may have to make."""
+    def add_formats(self) -> None:
+        """Add the options of what draws a figure."""
         self.add_argument(
             "--formats", choices=FORMATS, nargs="+", default=["png"], help="of the figure"
         )
-        self.add_folder("results", "where results files are")
-        self.add_folder("figures", "where figures go")
+        self.add_output("figures")
 
     def add_redraw(self) -> None:
-        """Add the options of a script that measures on models, then draws."""
+        """Add the options of what measures on models, then draws."""
         self.add_argument(
-            "--redraw", action="store_true",
+            "--redraw",
+            action="store_true",
             help="draw from the results file alone: needs neither images nor models",
-        )  # fmt: skip
-        self.add_folder("models", "where the trained networks are")
-        self.add_figure()
+        )
+        self.add_input("models")
+        self.add_output("results")
+        self.add_formats()
 
-    def add_experiment(self, quick: str = "500 test and 5,000 training images") -> None:
-        """Add the options of an experiment on the networks of all depths."""
-        self.add_data()
-        self.add_depths(smallest=2)
+    def add_input(self, name: str) -> None:
+        """Add ``--name DIR``, where files of that name are; by default beside the scripts."""
         self.add_argument(
-            "--quick", action="store_true",
-            help=f"a short look, written to quick/ in the folders of results and figures: depths "
-            f"2 and 4, {quick}",
-        )  # fmt: skip
-        self.add_redraw()
+            f"--{name}", type=Path, default=ROOT / name, metavar="DIR", help=f"folder with {name}"
+        )
 
-    def add_folder(self, name: str, what: str) -> None:
-        """Add ``--name DIR``, by default the folder of that name beside the scripts."""
-        self.add_argument(f"--{name}", type=Path, default=ROOT / name, metavar="DIR", help=what)
+    def add_output(self, name: str) -> None:
+        """Add ``--name DIR``, where files of that name go."""
+        self.outputs.append(name)
+        what = f"where {name} go (None: {name}/, or {name}/look/ with other settings than these)"
+        self.add_argument(f"--{name}", type=Path, metavar="DIR", help=what)
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """Return the arguments that results depend on, for a results file."""
+    return {option: value for option, value in vars(args).items() if option not in PLACES}
 
 
 def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
@@ -147,9 +168,6 @@ def positive(largest: float = math.inf) -> Callable[[str], float]:
     return number
 
 
-seed_number = whole(0, 2**63 - 1)  # what NumPy and torch take as a seed
-
-
 def usable_device(text: str) -> str:
     """Return a torch device name after trying it; for argparse."""
     try:
@@ -178,19 +196,6 @@ def one_line_errors(main: Callable) -> Callable:
     return wrapped
 
 
-def progress(iterable: Iterable, description: str, **options) -> tqdm:
+def progress(iterable: Iterable | None, description: str, **options) -> tqdm:
     """Return the iterable with a progress bar on standard error, if that is a terminal."""
     return tqdm(iterable, desc=description, disable=None, leave=False, **options)
-
-
-def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an aligned table: every column as wide as its widest entry, numbers to the right."""
-    table = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
-    lines = ["  ".join(e.rjust(w) for e, w in zip(row, widths, strict=True)) for row in table]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def two_places(points: float) -> str:
-    """Return a number with two decimals, and no minus sign on zero."""
-    return f"{round(points, 2) + 0.0:.2f}"

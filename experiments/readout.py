@@ -13,7 +13,7 @@ def output_potentials(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Ten
 
     At t = t_read these are the logits. ``spike_times`` are the last hidden layer's, (n_batch, n).
     """
-    return snn.potentials((t - spike_times).clamp(min=0))
+    return snn.readout.drive((t - spike_times).clamp(min=0))
 
 
 def promised_logits(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
@@ -22,7 +22,7 @@ def promised_logits(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tenso
     A neuron that fired at t_j contributes W_jk (t_read - t_j), known from t_j on.
     """
     fired = spike_times <= t
-    return snn.potentials(torch.where(fired, snn.t_read - spike_times, 0))
+    return snn.readout.drive(torch.where(fired, snn.t_read - spike_times, 0))
 
 
 def is_certain(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
@@ -33,7 +33,7 @@ def is_certain(snn: SpikingNetwork, spike_times: Tensor, t: float) -> Tensor:
     winner is certain if its lead over every k is larger.
     """
     promised = promised_logits(snn, spike_times, t)
-    weight = snn.output_weight.to(promised)
+    weight = snn.readout.synapses.matrix().to(promised)
     waiting = (spike_times > t).to(promised)
     winner = promised.argmax(1)
     # (n, winner, k): what a unit of neuron j can gain k on the winner

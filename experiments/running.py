@@ -1,0 +1,118 @@
+"""Running an experiment's cases: side by side, and on from where a killed run stopped.
+
+Every finished case is a line of a journal, a hidden file beside the results. A run that finds the
+journal of the same experiment, code, settings, models and versions goes on with the cases that it
+lacks; any other journal is begun anew. The rows that come out do not depend on how often a run was
+killed, nor on how many processes shared the cases: every case is computed by one thread.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+
+from experiments.lab import Lab, Setting
+from ttfs import InputError
+from ttfs.stages.options import ROOT, progress
+from ttfs.stages.results import versions
+from ttfs.storage import model_path
+
+lab_of = functools.cache(Lab)  # one a process
+
+
+def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | None) -> list[dict]:
+    """Return the rows of an experiment's cases, in the order of ``cases``.
+
+    ``path`` is the results file that they are for; the journal lies beside it.
+    """
+    cases = importlib.import_module(f"experiments.{name}").cases(lab_of(setting))
+    journal = path.with_name(f".{name}.journal")
+    done = _finished(journal, _identity(name, setting))
+    todo = [case for case in cases if _key(case) not in done]
+    todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
+    with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
+        found = parallel(delayed(_measured)(name, setting, case) for case in todo)
+        bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
+        for case, rows in bar:
+            file.write(json.dumps([case, rows], allow_nan=False) + "\n")
+            file.flush()
+            done[_key(case)] = rows
+    return [row for case in cases for row in done[_key(case)]]
+
+
+def forget(name: str, path: Path) -> None:
+    """Remove the journal of results that have been written."""
+    path.with_name(f".{name}.journal").unlink(missing_ok=True)
+
+
+def _measured(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
+    """Return a case and its rows, measured by one thread, in whatever process this is."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rows = importlib.import_module(f"experiments.{name}").measure(lab_of(setting), **case)
+    finally:
+        torch.set_num_threads(threads)
+    return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]
+
+
+@contextlib.contextmanager
+def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
+    """Yield what runs calls side by side, in processes of this machine or on a Dask cluster."""
+    options = {"return_as": "generator_unordered", "batch_size": 1}
+    if cluster is None:
+        yield Parallel(n_jobs=jobs, **options)
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("--cluster needs Dask: pip install distributed") from error
+    try:
+        client = Client(cluster, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise InputError(f"no cluster answers at {cluster} ({error})") from error
+    with client, parallel_config(backend="dask"):
+        yield Parallel(**options)
+
+
+def _key(case: dict) -> str:
+    """Return a case as text."""
+    return json.dumps(case, sort_keys=True)
+
+
+def _identity(name: str, setting: Setting) -> dict:
+    """Return all that a case's rows depend on, in the journal's first line."""
+    code = hashlib.sha256()
+    for file in sorted([*ROOT.glob("ttfs/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
+        code.update(file.read_bytes())
+    models = hashlib.sha256()
+    for depth in setting.depths:
+        file = model_path(Path(setting.models), setting.dataset, depth)
+        models.update(file.read_bytes() if file.exists() else b"")
+    hashes = {"code": code.hexdigest(), "models": models.hexdigest()}
+    what = {"experiment": name, "dataset": setting.dataset, "depths": list(setting.depths)}
+    what |= {"quick": setting.quick, "options": dict(setting.options)}
+    return what | hashes | {"versions": versions()}
+
+
+def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
+    """Return the rows of the cases in a journal, by case; begin it anew if it is of something else.
+
+    What follows the last whole line was being written when the run was killed: it is cut off.
+    """
+    text = journal.read_text(encoding="utf-8") if journal.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    first, *lines = whole.splitlines() or [""]
+    if first == json.dumps(identity):
+        if whole != text:
+            os.truncate(journal, len(whole.encode()))
+        return {_key(case): rows for case, rows in map(json.loads, lines)}
+    journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    return {}

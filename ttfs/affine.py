@@ -1,0 +1,180 @@
+"""A layer's synapses: x -> W x + b, for any chain of torch modules that amounts to that.
+
+Only this file knows shapes, kernels and pools. Everywhere else a layer is flat: (n_batch, n).
+What is needed of W beside W x comes from applying the same chain with other numbers::
+
+    b                 the chain at 0
+    sum_j f(W_ij)     the chain with weights f(W) and no biases, at 1
+    W                 the chain without biases, at the identity
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ttfs import InputError
+
+
+class Step(NamedTuple):
+    """One affine operation of a chain: y = apply(x, weight, bias), linear in both."""
+
+    apply: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+    weight: Tensor | None  # None: a mean, or a change of shape
+    bias: Tensor | None
+    terms: int  # that are added up in one of its outputs
+
+
+class Affine:
+    """The synapses of a layer: ``steps``, one after the other, on inputs of ``shape``."""
+
+    def __init__(self, steps: Sequence[Step], shape: Sequence[int]) -> None:
+        self.steps, self.shape = tuple(steps), tuple(shape)
+
+    @classmethod
+    def dense(cls, weight: Tensor, bias: Tensor) -> "Affine":
+        """Return full connections: ``weight`` is (n_in, n_out), ``bias`` (n_out,)."""
+        return cls([Step(F.linear, weight.T, bias, len(weight))], [len(weight)])
+
+    @classmethod
+    def of(cls, module: nn.Module, shape: Sequence[int]) -> "Affine":
+        """Return what a torch module does, in eval mode, to inputs of ``shape`` (no batch)."""
+        return cls(_steps(module), shape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return W x + b, (n_batch, n_out), of x, (n_batch, n_in), in the dtype of x."""
+        if len(self.shape) > 1:
+            x = x.unflatten(1, self.shape)
+        for step in self.steps:
+            weight, bias = (v if v is None else v.to(x) for v in (step.weight, step.bias))
+            x = step.apply(x, weight, bias)
+        return x.flatten(1)
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return math.prod(self.shape)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this is one step of full connections, with a bias."""
+        if len(self.steps) != 1 or len(self.shape) != 1:
+            return False
+        return self.steps[0].apply is F.linear and self.steps[0].bias is not None
+
+    @property
+    def roundings(self) -> int:
+        """Rounded operations on a term: each step's weight, product, additions, and one more."""
+        return sum(step.terms + 3 for step in self.steps)
+
+    def bias(self) -> Tensor:
+        """Return b, (n_out,): as it is kept if dense, else in float64."""
+        if self.is_dense:
+            return self.steps[0].bias
+        return self(torch.zeros(1, self.n_in, dtype=torch.float64))[0]
+
+    def matrix(self) -> Tensor:
+        """Return W as (n_in, n_out): as it is kept if dense, else in float64."""
+        if self.is_dense:
+            return self.steps[0].weight.T
+        return self.changed(lambda weight: weight)(torch.eye(self.n_in, dtype=torch.float64))
+
+    def sums(self, weight: Callable[[Tensor], Tensor] = lambda weight: weight) -> Tensor:
+        """Return sum_j f(W_ij), (n_out,) float64; for a chain |W2 W1| is taken as |W2| |W1|."""
+        return self.changed(weight)(torch.ones(1, self.n_in, dtype=torch.float64))[0]
+
+    def changed(
+        self,
+        weight: Callable[[Tensor], Tensor],
+        bias: Callable[[Tensor], Tensor] = torch.zeros_like,
+    ) -> "Affine":
+        """Return the same connections with other numbers: every step's weight and bias mapped."""
+        steps = [
+            step._replace(
+                weight=None if step.weight is None else weight(step.weight),
+                bias=None if step.bias is None else bias(step.bias),
+            )
+            for step in self.steps
+        ]
+        return Affine(steps, self.shape)
+
+    def rescaled(self, before: float, after: float) -> "Affine":
+        """Return x -> (W (before x) + b) / after in float64: other units for inputs and outputs."""
+        chain = self.changed(lambda weight: weight.double(), lambda bias: bias.double() / after)
+        steps = list(chain.steps)
+        first = next(n for n, step in enumerate(steps) if step.weight is not None)
+        steps[first] = steps[first]._replace(weight=steps[first].weight * (before / after))
+        return Affine(steps, self.shape)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Max-pooling of times left, exact: the earliest spike of a group has the most time left."""
+
+    module: nn.MaxPool1d | nn.MaxPool2d
+    shape: tuple[int, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the largest value of each group, (n_batch, n_groups)."""
+        return self.module(x.unflatten(1, self.shape)).flatten(1)
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return math.prod(self.shape)
+
+
+def _steps(module: nn.Module) -> list[Step]:
+    """Return the steps of a module; InputError if it is not known to be affine."""
+    match module:
+        case nn.Sequential():
+            return [step for child in module for step in _steps(child)]
+        case nn.Linear():
+            return [Step(F.linear, *_numbers(module), module.in_features)]
+        case nn.Conv1d() | nn.Conv2d() if module.padding_mode == "zeros":
+            function = F.conv1d if isinstance(module, nn.Conv1d) else F.conv2d
+            geometry = ("stride", "padding", "dilation", "groups")
+            apply = partial(function, **{name: getattr(module, name) for name in geometry})
+            return [Step(apply, *_numbers(module), module.weight[0].numel())]
+        case nn.BatchNorm1d() | nn.BatchNorm2d() if module.running_mean is not None:
+            return [_normalisation(module)]
+        case nn.AvgPool1d() | nn.AvgPool2d():
+            return [Step(lambda x, *_: module(x), None, None, _kernel_size(module))]
+        case nn.Flatten(start_dim=1):
+            return [Step(lambda x, *_: module(x), None, None, 0)]
+        case nn.Dropout() | nn.Identity():  # in eval mode both return their input
+            return []
+    raise InputError(f"{module} is not known to be affine: it cannot be synapses")
+
+
+def _numbers(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return a module's weight and bias, apart from its own graph."""
+    return module.weight.detach(), None if module.bias is None else module.bias.detach()
+
+
+def _normalisation(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Step:
+    """Return y = gamma (x - mean) / sqrt(variance + eps) + beta , by channel."""
+    weight = (module.running_var.double() + module.eps).rsqrt()
+    bias = -module.running_mean.double() * weight
+    if module.affine:
+        gamma, beta = (number.double() for number in _numbers(module))
+        weight, bias = gamma * weight, gamma * bias + beta
+
+    def apply(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        channels = (-1,) + (1,) * (x.ndim - 2)
+        return x * weight.view(channels) + bias.view(channels)
+
+    return Step(apply, weight, bias, 1)
+
+
+def _kernel_size(module: nn.AvgPool1d | nn.AvgPool2d) -> int:
+    """Return how many values a mean adds up."""
+    size = module.kernel_size
+    if isinstance(size, int):  # of AvgPool2d: the other keeps a tuple
+        size = (size, size)
+    return math.prod(size)

@@ -1,0 +1,1 @@
+"""What the scripts share: options, inputs, results, tables, figures, pages. No mathematics."""

@@ -1,0 +1,87 @@
+"""One style and one writer for every figure. What a figure shows is drawn by its script."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from ttfs.storage import written_atomically
+
+RELU_COLOUR, SNN_COLOUR, INPUT_COLOUR = "#D55E00", "#0072B2", "#444444"  # Okabe and Ito's, and grey
+WIDTH = 7.2  # inches: two journal columns, 183 mm
+METADATA = {  # no dates or versions inside: the same results give the same bytes
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None},
+    "eps": {"Creator": "ttfs"},
+}
+
+
+def depth_style(depth: int, deepest: int = 8) -> dict:
+    """Return the colour and marker of a depth: one ramp from dark to pale, told apart in grey."""
+    colour = matplotlib.colormaps["cividis"](0.65 * min(1.0, depth / deepest))
+    return {"color": colour, "marker": "Dpo<s>^v"[depth % 8]}
+
+
+def note(axes, text: str, xy: tuple, offset: tuple = (0, 0), fontsize: float = 6, **options):
+    """Write a text ``offset`` points from a place in the data (or where ``xycoords`` says)."""
+    axes.annotate(text, xy, offset, textcoords="offset points", fontsize=fontsize, **options)
+
+
+def corner_note(axes, text: str, x: float = 0.03, y: float = 0.97, **options) -> None:
+    """Write a text at a place inside the axes, by default the upper left corner."""
+    axes.text(x, y, text, **{"va": "top", "fontsize": 6, "transform": axes.transAxes} | options)
+
+
+def label_ends(axes, ends: list[tuple[float, float, str]], fontsize: float = 6) -> None:
+    """Write curves' names beside their last points, (x, y, name), apart where they would overlap.
+
+    The axes' limits and scales must be final.
+    """
+    points_a_pixel = 72 / axes.figure.dpi
+    axes.figure.draw_without_rendering()  # settles the layout
+    lowest = -math.inf
+    for x, y, name in sorted(ends, key=lambda end: end[1]):
+        half = 0.6 * fontsize * (1 + name.count("\n"))
+        height = axes.transData.transform((x, y))[1] * points_a_pixel
+        middle = max(height, lowest + half)
+        lowest = middle + half
+        note(axes, name, (x, y), (5, middle - height), fontsize, va="center")
+
+
+def loss_axis(axis, largest: float = 99.0, linear_to: float = 0.1, smallest: float = 0.0) -> None:
+    """Give an axis of points lost its scale: linear up to ``linear_to``, logarithmic beyond."""
+    name = axis.axis_name
+    getattr(axis.axes, f"set_{name}scale")("symlog", linthresh=linear_to)
+    getattr(axis.axes, f"set_{name}lim")(min(-1.2 * linear_to, 1.2 * smallest), largest)
+    ticks = [tick for tick in (-1, -0.1, 0, 0.1, 1, 10, 90) if abs(tick) >= linear_to or tick == 0]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[Figure, dict]:
+    """Return a figure with a panel a depth, side by side and with the same axes, by depth.
+
+    With several ``lines`` of panels, each depth has a list of them.
+    """
+    depths = sorted(depths)
+    figure = Figure(figsize=(WIDTH, height))
+    grid = figure.subplots(lines, len(depths), sharex=True, sharey=True, squeeze=False)
+    for axes, depth in zip(grid[0], depths, strict=True):
+        axes.set_title(f"{depth} layers")
+    columns = grid.T if lines > 1 else grid[0]
+    return figure, dict(zip(depths, columns, strict=True))
+
+
+def save_figures(draw: Callable[..., Figure], rows, path: Path, formats: list[str]) -> list[Path]:
+    """Draw once in the project's style, over the user's, and write ``path`` in each format."""
+    paths = []
+    with matplotlib.style.context("ttfs.stages.paper"):
+        figure = draw(rows)
+        for suffix in formats:
+            paths.append(path.with_suffix(f".{suffix}"))
+            with written_atomically(paths[-1]) as temporary:
+                figure.savefig(temporary, format=suffix, metadata=METADATA[suffix])
+    return paths

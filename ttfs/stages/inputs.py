@@ -1,0 +1,50 @@
+"""What a stage reads: the data set that was settled on, trained networks, chosen test images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ttfs.network import ReluNetwork
+from ttfs.storage import ModelFileError, load_network, model_path, output_folder
+
+
+def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
+    """Return the data set to draw: the choice itself, or for "auto" the newest results file's."""
+    if choice != "auto":
+        return choice
+    times = {}
+    for dataset in ("mnist", "digits"):
+        path = output_folder(folder, dataset) / file
+        times[dataset] = path.stat().st_mtime if path.exists() else 0.0
+    return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
+
+
+def command_for(script: str, dataset: str) -> str:
+    """Return the command that makes a script's results on a data set."""
+    return f"python {script}" + (" --dataset digits" if dataset == "digits" else "")
+
+
+def chosen_images(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
+    """Return the places of the test images to use: all, or ``samples`` drawn at random."""
+    if samples is None or samples >= n_images:
+        return torch.arange(n_images)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(n_images, generator=generator)[:samples].sort().values
+
+
+def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, ReluNetwork]:
+    """Return the trained network of each depth, checked to be what its file's name says."""
+    networks = {}
+    for depth in sorted(set(depths)):
+        path = model_path(folder, dataset, depth)
+        network = load_network(path)
+        if network.depth != depth:
+            raise ModelFileError(f"{path}: {network.depth} weight layers, not {depth}")
+        n_in, n_out = network.architecture[0], network.architecture[-1]
+        if (n_in, n_out) != (784, 10):
+            raise ModelFileError(
+                f"{path}: {n_in} inputs and {n_out} outputs; 28 x 28 digits need 784 and 10"
+            )
+        networks[depth] = network
+    return networks

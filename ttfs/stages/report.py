@@ -1,0 +1,62 @@
+"""From rows to what a stage leaves behind: a results file, a printed table, figures."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ttfs.datasets import choose_dataset
+from ttfs.stages.figures import save_figures
+from ttfs.stages.inputs import command_for, dataset_measured_last
+from ttfs.stages.options import ROOT, settings
+from ttfs.stages.results import Columns, load_results, save_results
+from ttfs.stages.tables import Table
+from ttfs.storage import check_writable, output_folder, written_atomically
+
+
+def report(
+    args: argparse.Namespace,
+    script: str,
+    name: str,
+    columns: Columns,
+    measure: Callable[[str], list[dict]],
+    table: Callable[[list[dict]], Table],
+    draw: Callable[[list[dict]], Figure],
+) -> str:
+    """Write results/name.json, results/name.md and the figure; return what there is to print.
+
+    ``measure(dataset)`` returns the rows, each with ``columns``, unless ``args.redraw`` asks for
+    those in the file. ``table(rows)`` and ``draw(rows)`` see the rows as the file has them.
+    """
+    if args.redraw:
+        dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
+    else:
+        dataset = choose_dataset(args.dataset, args.data_dir)
+    results, figures = (output_folder(f, dataset) for f in (args.results, args.figures))
+    path, written = results / f"{name}.json", []
+    check_writable(figures)
+    if not args.redraw:
+        check_writable(results)
+        written += [save_results(path, script, settings(args), dataset, measure(dataset))]
+    rows = load_results(path, command_for(script, dataset), columns)["rows"]
+    written += [save_table(table(rows), path)]
+    written += save_figures(draw, rows, figures / name, args.formats)
+    return f"{dataset}: {table(rows)}\n\n{wrote(written)}"
+
+
+def save_table(table: Table, results: Path) -> Path:
+    """Write a table as Markdown beside its results file, and return its path."""
+    path = results.with_suffix(".md")
+    with written_atomically(path) as temporary:
+        temporary.write_text(table.markdown(), encoding="utf-8")
+    return path
+
+
+def wrote(paths: list[Path]) -> str:
+    """Return the last lines of a script's output: the files it wrote."""
+    lines = "wrote " + "\n      ".join(map(str, paths))
+    apart = {ROOT / name / "look" for name in ("models", "results", "figures")}
+    if any(apart & set(path.parents) for path in paths):
+        lines = "other settings than the committed ones, so kept apart in look/:\n" + lines
+    return lines

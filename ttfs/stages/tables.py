@@ -1,0 +1,44 @@
+"""One table, printed in the terminal and pasted into the pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells; the first ``text_columns`` hold text, the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text_columns: int = 0
+    title: str = ""  # in the terminal alone: a page has its own words
+
+    def __str__(self) -> str:
+        """Return it aligned: every column as wide as its widest cell, numbers to the right."""
+        lines = [self.header, *self.rows]
+        columns = []
+        for k, column in enumerate(zip(*lines, strict=True)):
+            justify = str.ljust if k < self.text_columns else str.rjust
+            columns.append([justify(cell, max(map(len, column))) for cell in column])
+        lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([*([self.title, ""] if self.title else []), lines[0], rule, *lines[1:]])
+
+    def markdown(self) -> str:
+        """Return it as Markdown."""
+        rule = ["---" if k < self.text_columns else "---:" for k in range(len(self.header))]
+        lines = [self.header, rule, *self.rows]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def two_places(points: float) -> str:
+    """Return a number with two decimals, and no minus sign on zero."""
+    return f"{round(points, 2) + 0.0:.2f}"
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """Return the mean of several values and, if they are several, the smallest and the largest."""
+    mean = two_places(sum(values) / len(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({two_places(min(values))} to {two_places(max(values))})"
