@@ -5,7 +5,8 @@ from urllib.error import URLError
 
 import pytest
 from oracles import random_network
-from pipeline import files_below, folders
+from matplotlib.figure import Figure
+from pipeline import files_below, folders, run
 from torchvision.datasets import MNIST
 
 import convert_all_models
@@ -24,7 +25,8 @@ FOLDERS = {
     SPIKES: ["models", "results", "figures"], AXIS: ["models", "results", "figures"],
 }  # fmt: skip
 READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
-ROW = {"depth": 2, "n_test": 10, "relu_correct": 9, "snn_correct": 9, "agreements": 10}
+ROW = {"depth": 2, "engine": "event-driven", "policy": "calibrated", "n_test": 10}
+ROW |= {"relu_correct": 9, "snn_correct": 9, "agreements": 10}
 
 
 def name_of(value):
@@ -39,9 +41,7 @@ def root(tmp_path) -> Path:
         save_network(tmp_path / "models" / f"digits_{depth}_layer.pkl", network)
     path = tmp_path / "results" / "digits" / "conversion.json"
     path.parent.mkdir(parents=True)
-    path.write_text(
-        json.dumps({"dataset": "digits", "arguments": create_plot.USUAL, "rows": [ROW]})
-    )
+    path.write_text(json.dumps({"dataset": "digits", "rows": [ROW]}))
     return tmp_path
 
 
@@ -82,29 +82,32 @@ BAD_OPTIONS = [
     (TRAIN, "--target 200", "--target: '200' is not a number above 0 and at most 100"),
     (TRAIN, "--target -1", "--target: '-1'"),
     (TRAIN, f"--seed {10**30}", "seed"),
-    (CONVERT, "--windows fixed --t-max 0", "--t-max: '0'"),
-    (CONVERT, "--windows fixed --t-max -1", "--t-max: '-1'"),
-    (CONVERT, "--windows fixed --t-max nan", "--t-max: 'nan'"),
-    (CONVERT, "--windows fixed --t-max inf", "--t-max: 'inf'"),
-    (CONVERT, "--windows fixed --t-max long", "--t-max"),
-    (CONVERT, "--windows fixed --t-max 1e-30", "1e-30"),
-    (CONVERT, "--windows quantile --quantile 0", "quantile is 0"),
-    (CONVERT, "--windows quantile --quantile 1.5", "quantile is 1.5"),
-    (CONVERT, "--windows quantile --quantile nan", "quantile is nan"),
-    (CONVERT, "--margin -1", "margin is -1"),
-    (CONVERT, "--margin nan", "margin is nan"),
+    (CONVERT, "--windows fixed:0", "t_max is 0"),
+    (CONVERT, "--windows fixed:-1", "t_max is -1"),
+    (CONVERT, "--windows fixed:nan", "t_max is nan"),
+    (CONVERT, "--windows fixed:inf", "t_max is inf"),
+    (CONVERT, "--windows fixed:long", "unknown window policy 'fixed:long'"),
+    (CONVERT, "--windows fixed", "unknown window policy 'fixed': choose from calibrated"),
+    (CONVERT, "--windows fixed:1e-30", "1e-30"),
+    (CONVERT, "--windows quantile", "unknown window policy 'quantile'"),
+    (CONVERT, "--windows quantile:0", "quantile is 0"),
+    (CONVERT, "--windows quantile:1.5", "quantile is 1.5"),
+    (CONVERT, "--windows quantile:nan", "quantile is nan"),
+    (CONVERT, "--windows calibrated:-1", "margin is -1"),
+    (CONVERT, "--windows calibrated:nan", "margin is nan"),
+    (CONVERT, "--windows calibrated:", "unknown window policy 'calibrated:'"),
+    (CONVERT, "--windows automatic:3", "unknown window policy 'automatic:3'"),
+    (CONVERT, "--windows nonsense", "fixed:T_MAX, safe, automatic"),
     (CONVERT, "--neuron LIF", "'LIF'"),
     (CONVERT, "--dtype int8", "'int8'"),
-    (CONVERT, "--engine clock-driven --bits -1", "bits is -1"),
-    (CONVERT, "--engine clock-driven --bits 70", "bits is 70"),
-    (CONVERT, "--engine clock-driven --bits 12 --dtype float16", "bits is 12"),
-    (CONVERT, "--no-guard", "--no-guard needs --neuron alpha"),
-    (CONVERT, "--no-guard --neuron alpha", "--no-guard needs --engine event-driven"),
-    (CONVERT, "--t-max 5", "--t-max needs --windows fixed"),
-    (CONVERT, "--quantile nan", "--quantile needs --windows quantile"),
-    (CONVERT, "--windows auto --margin 1", "--margin needs --windows calibrated"),
-    (CONVERT, "--bits 3", "--bits needs --engine clock-driven"),
-    (CONVERT, "--half-tick", "--half-tick needs --engine clock-driven"),
+    (CONVERT, "--engine nonsense", "unknown engine 'nonsense': choose from closed-form"),
+    (CONVERT, "--engine clock", "unknown engine 'clock'"),
+    (CONVERT, "--engine clock:-1", "unknown engine 'clock:-1'"),
+    (CONVERT, "--engine clock:3:late", "unknown engine 'clock:3:late'"),
+    (CONVERT, "--engine clock:70", "bits is 70"),
+    (CONVERT, f"--engine clock:{'9' * 5000}", "bits is 999999999"),
+    (CONVERT, "--engine clock:12 --dtype float16", "bits is 12"),
+    (CONVERT, "--engine event-driven:unguarded", "B1 neuron's threshold counts from t_min"),
     (CONVERT, f"--samples 5 --seed {10**30}", "seed"),
     (EXACTNESS, "--dtypes float8", "'float8'"),
     (SPIKES, "--depths 1", "'1' is not a whole number, 2 or more"),
@@ -190,23 +193,55 @@ def test_folder_in_place_of_an_output_file_is_refused(capsys, root, script, file
 RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_axis_schematic"}
 
 
+BAD_RESULTS = {
+    "none": (None, "not found; run"),
+    "cut off": ("{", "cannot be read"),
+    "a list": ("[1]", "no rows"),
+    "no rows": ('{"rows": []}', "no rows"),
+    "an empty row": ('{"rows": [{}]}', "row 1 lacks `depth`"),
+    "keys missing": ('{"rows": [{"depth": 2}]}', "row 1 lacks"),
+    "another type": ('{"rows": [{"depth": null}]}', "`depth` of row 1 is None"),
+}
+
+
 @pytest.mark.parametrize("script", RESULTS, ids=name_of)
-@pytest.mark.parametrize(
-    "text",
-    [
-        None, "{", "[1]", '{"rows": []}', '{"rows": [{}]}', '{"rows": [{"depth": 2}]}',
-        '{"dataset": "digits", "rows": [{"depth": null, "layer": "1", "n_test": 0}]}',
-        '{"dataset": "digits", "arguments": {}, "rows": [{"depth": 2, "n_test": 0}]}',
-    ],
-)  # fmt: skip
-def test_missing_or_damaged_results_name_the_command_that_makes_them(capsys, root, script, text):
+@pytest.mark.parametrize("fault", BAD_RESULTS)
+def test_missing_or_damaged_results_name_file_fault_and_command(capsys, root, script, fault):
+    text, words = BAD_RESULTS[fault]
     path = root / "results" / "digits" / f"{RESULTS[script]}.json"
     path.unlink(missing_ok=True)
     if text:
         path.write_text(text)
-    command = "convert_all_models.py" if script is PLOT else f"{script.__name__}.py"
     redraw = [] if script is PLOT else ["--redraw"]
-    assert_refused(capsys, root, script, redraw, f"run `python {command}")
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--dataset", "digits", *redraw, *folders(root, *FOLDERS[script])])
+    complaint = capsys.readouterr().err
+    command = "convert_all_models.py" if script is PLOT else f"{script.__name__}.py"
+    assert stop.value.code == 2 and complaint.count("\n") == 1
+    assert words in complaint and path.name in complaint
+    assert f"run `python {command} --dataset digits`" in complaint
+    assert not list((root / "figures").rglob("*.png"))
+
+
+@pytest.mark.parametrize("script", RESULTS, ids=name_of)
+def test_defect_in_a_drawing_function_keeps_its_traceback(root, monkeypatch, script):
+    def defect(*args, **kwargs):
+        raise KeyError("depth")
+
+    if script is not PLOT:
+        arguments = [*common(script, root), "--redraw"]
+        arguments.remove("--depths"), arguments.remove("2")
+        run(script, *common(script, root))
+    else:
+        arguments = common(script, root)
+    monkeypatch.setattr(Figure, "subplots", defect)
+    monkeypatch.setattr(Figure, "add_subplot", defect)
+    with pytest.raises(KeyError):
+        script.main(arguments)
+
+
+def test_redrawing_with_an_option_that_would_have_no_effect_is_refused(capsys, root):
+    assert_refused(capsys, root, SPIKES, ["--redraw"], "--redraw draws what was measured: --depths")
 
 
 @pytest.mark.parametrize("script", [TRAIN, *READ_MODELS], ids=name_of)

@@ -14,12 +14,15 @@ import convert_all_models
 import numerical_exactness_test
 from ttfs import certificate, datasets
 from ttfs.conversion import convert
+from ttfs.datasets import load_dataset
 from ttfs.network import ReluNetwork
+from ttfs.stages.inputs import chosen_images
+from ttfs.tuning import QUANTILES
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {  # words that each script's help must have: its files and the units of its numbers
     "train_mnist_pytorch.py": ["models/mnist_", "per cent", "default: 0.001"],
-    "convert_all_models.py": ["results/conversion.json", "model time", "default: 15.0"],
+    "convert_all_models.py": ["results/conversion.json", "fixed:T_MAX", "clock:BITS"],
     "create_plot.py": ["figures/depth_comparison.png", "results/conversion.json"],
     "spike_distribution_plot.py": ["results/spike_time_distributions.json", "--redraw"],
     "time_axis_schematic.py": ["figures/time_axis_schematic.png", "--image I"],
@@ -90,7 +93,9 @@ def test_conversion_counts_equal_those_of_the_relu_network(out):
     record = results(out, "conversion")
     assert record["made_by"] == "convert_all_models.py"
     assert (record["seed"], record["dataset"]) == (0, "digits")
-    assert [row["depth"] for row in record["rows"]] == [2, 3]
+    assert [(row["depth"], row["engine"]) for row in record["rows"]] == [
+        (depth, engine) for depth in (2, 3) for engine in ("event-driven", "closed-form")
+    ]
     for row in record["rows"]:
         pixels, *activations, logits = layers(out, row["depth"], "test")
         correct = int((logits.argmax(1) == labels()).sum())
@@ -103,67 +108,121 @@ def test_conversion_counts_equal_those_of_the_relu_network(out):
         assert row["max_abs_logit_error"] < 1e-12
         largest = [activation.max() for activation in layers(out, row["depth"], "training")[1:-1]]
         assert row["t_max"] == pytest.approx(1 + np.cumsum(1.5 * np.array(largest)), rel=1e-6)
+        assert row["windows"] == pytest.approx(1.5 * np.array(largest), rel=1e-6)
         assert [layer["spikes"] for layer in row["audit"]] == spikes
         assert [layer["saturations"] for layer in row["audit"]] == [0] * len(spikes)
         assert f"{100 * correct / 300:.2f}" in printed
-    assert printed.endswith(f"wrote {out / 'results' / 'digits' / 'conversion.json'}\n")
+    written = out / "results" / "digits" / "conversion"
+    assert printed.endswith(f"wrote {written}.json\n      {written}.md\n")
+    assert (
+        written.with_suffix(".md").read_text()
+        == convert_all_models.table(record["rows"]).markdown()
+    )
 
 
 def test_conversion_with_short_windows_counts_what_was_cut_off_and_fails_if_strict(out, tmp_path):
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    short = ["--windows", "fixed", "--t-max", "0.75"]
+    short = ["--windows", "fixed:0.75"]
     printed = run(convert_all_models, *DIGITS, *places, *short, "--strict", status=1)
     for row in results(tmp_path, "conversion")["rows"]:
         cut = int((layers(out, row["depth"], "test")[1] > 0.75).sum())
         assert row["audit"][0]["saturations"] == cut > 0
-        assert f"depth {row['depth']}, layer 1" in printed and f"{cut:,}" in printed
+        assert f"{cut:,}" in printed
         assert row["t_max"] == [1 + 0.75 * n for n in range(1, row["depth"])]
         assert row["max_abs_logit_error"] > 0.01
+        assert f"depth {row['depth']}, layer 1, {row['engine']}" in printed
     run(convert_all_models, *DIGITS, *places, *short)  # without --strict it is a measurement
 
 
-@pytest.mark.parametrize(
-    "options", [["--engine", "event-driven"], ["--engine", "event-driven", "--neuron", "alpha"],
-                ["--neuron", "alpha"], ["--dtype", "float32"]], ids=" ".join,
-)  # fmt: skip
+WAYS = (
+    "--neuron alpha",
+    "--dtype float32",
+    "--windows safe --neuron alpha --engine event-driven:unguarded",
+    "--engine closed-form:absolute",
+    "--engine clock:20:half-tick",
+)
+
+
+@pytest.mark.parametrize("options", WAYS)
 def test_every_engine_neuron_and_precision_finds_the_same_labels(out, tmp_path, options):
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    run(convert_all_models, *DIGITS, *places, *options, "--strict")
-    assert [row["agreements"] for row in results(tmp_path, "conversion")["rows"]] == [300, 300]
+    run(convert_all_models, *DIGITS, *places, *options.split())
+    assert {row["agreements"] for row in results(tmp_path, "conversion")["rows"]} == {300}
 
 
 def test_alpha_without_its_guard_fires_early_and_the_audit_names_the_layer(out, tmp_path):
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    options = ["--engine", "event-driven", "--neuron", "alpha", "--no-guard", "--margin", 0]
+    options = [
+        "--engine",
+        "event-driven:unguarded",
+        "--neuron",
+        "alpha",
+        "--windows",
+        "calibrated:0",
+    ]
     printed = run(convert_all_models, *DIGITS, *places, *options, "--strict", status=1)
     premature = [
         (row["depth"], layer["layer"])
         for row in results(tmp_path, "conversion")["rows"]
-        for layer in row["audit"] if layer["premature"]
-    ]  # fmt: skip
+        for layer in row["audit"]
+        if layer["premature"]
+    ]
     assert premature and all(f"depth {d}, layer {n}" in printed for d, n in premature)
 
 
 def test_coarse_clock_loses_spikes_and_says_so(out, tmp_path):
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    printed = run(convert_all_models, *DIGITS, *places, "--engine", "clock-driven", "--bits", 2)
-    for row in results(tmp_path, "conversion")["rows"]:
-        missing = sum(layer["missing"] for layer in row["audit"])
-        assert missing > 0 and row["agreements"] < 300
+    printed = run(convert_all_models, *DIGITS, *places, "--engine", "clock:2", "clock:2:half-tick")
+    rows = results(tmp_path, "conversion")["rows"]
+    for row in rows:
+        ticks, shift = 4, 0.5 if row["engine"].endswith("half-tick") else 0.0
+        x = (
+            np.clip(np.floor(layers(out, row["depth"], "test")[0] * ticks + shift), 0, ticks)
+            / ticks
+        )
+        file = pickle.loads((out / "models" / f"digits_{row['depth']}_layer.pkl").read_bytes())
+        for n, (weight, bias) in enumerate(zip(file["weights"], file["biases"], strict=True)):
+            x = x @ weight.astype(float) + bias
+            if n < row["depth"] - 1:
+                tick = row["windows"][n] / ticks
+                x = np.clip(np.floor(x / tick + shift), 0, ticks) * tick
+        assert abs(int((x.argmax(1) == labels()).sum()) - row["snn_correct"]) <= 1
+        assert sum(layer["missing"] for layer in row["audit"]) > 0
+    assert {row["snn_correct"] for row in rows if "half" in row["engine"]}.isdisjoint(
+        row["snn_correct"] for row in rows if "half" not in row["engine"]
+    )
     assert "violations in: depth 2, layer 1" in printed
 
 
-def test_automatic_windows_are_shorter_and_change_few_labels(out, tmp_path):
-    latency = {}
-    for policy in ("calibrated", "auto"):
-        places = [*folders(out, "models"), *folders(tmp_path, "results")]
-        run(convert_all_models, *DIGITS, *places, "--windows", policy)
-        rows = results(tmp_path, "conversion")["rows"]
-        latency[policy] = [row["latency"] for row in rows]
-        assert all(row["agreements"] >= 290 for row in rows)
-    assert all(
-        short < long for short, long in zip(latency["auto"], latency["calibrated"], strict=True)
-    )
+def relu_and_windows(out, depth: int, lengths, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of ReLU, and of ReLU clipped at the windows, in NumPy."""
+    file = pickle.loads((out / "models" / f"digits_{depth}_layer.pkl").read_bytes())
+    images = load_dataset("digits")[1 if split == "validation" else 2].images
+    x = clipped = images.numpy().astype(float)
+    for n, (weight, bias) in enumerate(zip(file["weights"], file["biases"], strict=True)):
+        x, clipped = (v @ weight.astype(float) + bias for v in (x, clipped))
+        if n < depth - 1:
+            x, clipped = np.maximum(x, 0), np.clip(clipped, 0, lengths[n])
+    return x.argmax(1), clipped.argmax(1)
+
+
+def test_automatic_windows_are_the_shortest_that_change_few_labels_of_validation_images(
+    out, tmp_path
+):
+    places = [*folders(out, "models"), *folders(tmp_path, "results")]
+    run(convert_all_models, *DIGITS, *places, "--windows", "automatic")
+    for row in results(tmp_path, "conversion")["rows"]:
+        depth, changed = row["depth"], {}
+        positive = [a[a > 0] for a in layers(out, depth, "training")[1:-1]]
+        for q in QUANTILES:
+            lengths = [np.quantile(values, q) for values in positive]
+            relu, found = relu_and_windows(out, depth, lengths, "validation")
+            changed[q] = int((relu != found).sum())
+            if changed[q] <= 5:  # six would be significant
+                break
+        assert row["windows"] == pytest.approx(lengths, rel=1e-5)
+        relu, found = relu_and_windows(out, depth, lengths, "test")
+        assert abs(int((relu == found).sum()) - row["agreements"]) <= 1
 
 
 def test_conversion_of_sampled_images_depends_on_the_seed_alone(out, tmp_path):
@@ -172,8 +231,12 @@ def test_conversion_of_sampled_images_depends_on_the_seed_alone(out, tmp_path):
         places = [*folders(out, "models"), *folders(tmp_path, "results")]
         run(convert_all_models, *DIGITS, *places, "--samples", 40, "--seed", seed)
         rows.append(results(tmp_path, "conversion")["rows"])
-    assert [row["n_test"] for row in rows[0]] == [40, 40]
     assert rows[0] == rows[1] != rows[2]
+    for seed, found in ((0, rows[0]), (1, rows[2])):
+        places = chosen_images(300, 40, seed).numpy()
+        for row in found:
+            right = layers(out, row["depth"], "test")[-1].argmax(1) == labels()
+            assert (row["n_test"], row["relu_correct"]) == (40, right[places].sum())
 
 
 def test_auto_without_mnist_runs_on_digits_with_a_notice_and_names_its_files_so(
@@ -185,7 +248,8 @@ def test_auto_without_mnist_runs_on_digits_with_a_notice_and_names_its_files_so(
     monkeypatch.setattr(datasets, "_download_mnist", refuse)
     places = [*folders(out, "models"), *folders(tmp_path, "results", "data-dir")]
     run(convert_all_models, "--depths", 2, *places, "--samples", 10)
-    assert list(files_below(tmp_path)) == ["results/digits/conversion.json"]
+    made = sorted(files_below(tmp_path))
+    assert made == ["results/digits/conversion.json", "results/digits/conversion.md"]
     assert results(tmp_path, "conversion")["dataset"] == "digits"
     assert "NOT MNIST" in caplog.text and "TTFS_DATA_DIR" in caplog.text
 
@@ -206,6 +270,13 @@ def test_exactness_of_a_sound_conversion_exits_with_0(out, tmp_path, neuron):
         assert row["output"] == (row["layer"] == row["depth"])
         assert row["largest_error"] < (1e-12 if row["dtype"] == "float64" else 1e-3)
         assert not row["output"] or row["agreements"] == row["n_test"] == 60
+        if row["trained"] and not row["output"]:
+            largest = [a.max() for a in layers(out, row["depth"], "training")[1:-1]]
+            length = 1.5 * largest[row["layer"] - 1]
+            t_max = 1 + 1.5 * sum(largest[: row["layer"]])
+            value = {"event-driven": length, "closed-form:absolute": t_max}.get(row["engine"])
+            if value:  # the spacing of the numbers that its spike times are made of
+                assert row["ulp"] == np.spacing(np.dtype(row["dtype"]).type(value))
 
 
 def test_exactness_with_a_limit_far_below_rounding_exits_with_1_and_names_depth_and_layer(
@@ -233,7 +304,9 @@ def test_exactness_of_a_conversion_that_drops_a_bias_exits_with_1_and_names_the_
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
     chosen = ["--dataset", "digits", "--depths", 3, "--samples", 20, "--dtypes", "float64"]
     printed = run(numerical_exactness_test, *chosen, *places, status=1)
-    assert re.search(f"^depth 3, layer {layer}, float64, window.* above their bound", printed, re.M)
+    assert re.search(
+        f"^depth 3, layer {layer}, float64, closed-form: .* above their bound", printed, re.M
+    )
     for sound in range(1, layer):
         assert f"depth 3, layer {sound}," not in printed
     assert {r["layer"] for r in results(tmp_path, "exactness")["rows"] if r["broken"]} >= {layer}

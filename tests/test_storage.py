@@ -1,5 +1,4 @@
 import pickle
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +6,8 @@ import pytest
 import torch
 
 from ttfs import InputError
-from ttfs.network import ReluNetwork
-from ttfs.stages.results import load_results, save_results
+from ttfs.affine import Affine
+from ttfs.network import Layer, ReluNetwork
 from ttfs.storage import (
     ModelFileError,
     load_model,
@@ -124,7 +123,7 @@ GOOD = source_contents()
 W, B = GOOD["weights"], GOOD["biases"]
 NAN, INF = np.full((5, 4), np.nan), np.where(np.eye(5, 4) > 0, np.inf, 0)
 UNUSABLE = {
-    "weights transposed": ({"weights": [w.T for w in W]}, "chain"),
+    "weights transposed": ({"weights": [w.T for w in W]}, "give each one's .T"),
     "layers swapped": ({"weights": W[::-1]}, "chain"),
     "bias of another layer": ({"biases": [B[0], B[0]]}, "chain"),
     "a bias missing": ({"biases": B[:1]}, "bias"),
@@ -186,48 +185,18 @@ def test_written_file_replaces_the_old_one_with_ordinary_permissions(tmp_path):
     assert len(list(path.parent.iterdir())) == 1
 
 
-def test_results_round_trip_without_a_path_of_this_machine(tmp_path):
-    rows = [{"depth": 2, "n_test": 300, "t_max": [2.5]}]
-    arguments = Namespace(seed=7, samples=None, models=tmp_path / "models", data_dir=tmp_path)
-    path = tmp_path / "results" / "conversion.json"
-    save_results(path, "convert_all_models.py", arguments, "digits", rows)
-    record = load_results(path, "python convert_all_models.py")
-    assert record["rows"] == rows
-    assert (record["made_by"], record["seed"], record["dataset"]) == (
-        "convert_all_models.py", 7, "digits",
-    )  # fmt: skip
-    assert record["arguments"]["models"] == "models"
-    assert record["versions"]["numpy"] == np.__version__
-    assert str(tmp_path.parent) not in path.read_text()
+def test_torch_archive_is_refused_with_the_call_that_makes_a_model_file_of_it(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    with pytest.raises(ModelFileError, match="torch archive.*torch.load.*save_network"):
+        load_network(tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_results_that_are_not_finite_are_refused_and_the_old_file_stays(tmp_path, value):
-    path = tmp_path / "a.json"
-    path.write_text("old")
-    with pytest.raises(ValueError, match="JSON"):
-        save_results(path, "a.py", Namespace(seed=0), "mnist", [{"drop": float(value)}])
-    assert path.read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-DAMAGED = {
-    "nothing": b"", "cut off": b'{"rows": [{"depth": 2}', "not text": b"\xff\xfe\x00",
-    "a list": b"[1]", "no rows": b'{"seed": 0}', "empty rows": b'{"rows": []}',
-    "rows are a number": b'{"rows": 5}', "rows of numbers": b'{"rows": [1, 2]}',
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_results_name_file_and_command(tmp_path, damage):
-    (tmp_path / "a.json").write_bytes(DAMAGED[damage])
-    with pytest.raises(InputError, match=r"a\.json.*run `python a\.py` again"):
-        load_results(tmp_path / "a.json", "python a.py")
-
-
-def test_missing_results_name_the_command_that_makes_them(tmp_path):
-    with pytest.raises(InputError, match=r"a\.json not found; run `python a\.py` first"):
-        load_results(tmp_path / "a.json", "python a.py")
+def test_convolutional_network_is_not_written_as_something_else(tmp_path):
+    network = ReluNetwork.of_layers([Layer(Affine.of(torch.nn.Conv2d(1, 2, 3), [1, 4, 4]))])
+    with pytest.raises(InputError, match="only a network of fully connected layers"):
+        save_network(tmp_path / "a.pkl", network)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_network_that_could_not_be_read_again_is_not_written(tmp_path):

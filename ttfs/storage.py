@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
     The keys are ``weights``, ``biases``, ``architecture`` and those of ``record`` (``accuracy``,
     settings, seed).
     """
+    if not all(layer.synapses.is_dense and layer.pool is None for layer in network.layers):
+        raise InputError("only a network of fully connected layers can be kept in a model file")
     contents = {
         "weights": [w.detach().cpu().float().contiguous().numpy() for w in network.weights],
         "biases": [b.detach().cpu().float().contiguous().numpy() for b in network.biases],
@@ -83,6 +86,11 @@ def load_model(path: Path) -> dict:
     Raises ModelFileError if the file is missing, is no pickle of that kind or lacks a key.
     """
     path = Path(path)
+    if zipfile.is_zipfile(path):
+        raise ModelFileError(
+            f"{path} is a torch archive, not a model file: torch.load it, and keep its weights and "
+            f"biases with ttfs.storage.save_network(path, ReluNetwork(weights, biases))"
+        )
     try:
         with path.open("rb") as file:
             contents = _Unpickler(file).load()

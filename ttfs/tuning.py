@@ -23,23 +23,21 @@ def window_policy(name: str) -> Callable[[ReluNetwork, Tensor, Tensor], list[flo
     """Return the policy that the command line's words name: from (network, training images,
     validation images) to window lengths. InputError if they name none.
     """
-    word, _, text = name.partition(":")
+    word, *numbers = name.split(":")
     try:
-        number = float(text) if text else None
+        numbers = [float(number) for number in numbers]
     except ValueError:
-        word = None
-    match word, number if word else None:
-        case "calibrated", None:
-            return lambda network, x, _: windows.calibrated(network, x)
-        case "calibrated", margin:
-            return lambda network, x, _: windows.calibrated(network, x, margin)
-        case "quantile", float(q):
+        word = ""
+    match word, numbers:
+        case "calibrated", [] | [_]:
+            return lambda network, x, _: windows.calibrated(network, x, *numbers)
+        case "quantile", [q]:
             return lambda network, x, _: windows.quantile(network, x, q)
-        case "fixed", float(t_max):
+        case "fixed", [t_max]:
             return lambda network, *_: windows.fixed(network, t_max)
-        case "safe", None:
+        case "safe", []:
             return lambda network, *_: windows.safe(network)
-        case "automatic", None:
+        case "automatic", []:
             return _automatic_lengths
     raise InputError(f"unknown window policy {name!r}: choose from {POLICIES}")
 

@@ -1,6 +1,8 @@
 """One style and one writer for every figure. What a figure shows is drawn by its script."""
 
+import io
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -77,11 +79,14 @@ def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[
 
 def save_figures(draw: Callable[..., Figure], rows, path: Path, formats: list[str]) -> list[Path]:
     """Draw once in the project's style, over the user's, and write ``path`` in each format."""
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # what an EPS file has for its date
     paths = []
     with matplotlib.style.context("ttfs.stages.paper"):
         figure = draw(rows)
         for suffix in formats:
+            contents = io.BytesIO()  # and no file's name for its title
+            figure.savefig(contents, format=suffix, metadata=METADATA[suffix])
             paths.append(path.with_suffix(f".{suffix}"))
             with written_atomically(paths[-1]) as temporary:
-                figure.savefig(temporary, format=suffix, metadata=METADATA[suffix])
+                temporary.write_bytes(contents.getvalue())
     return paths

@@ -1,6 +1,7 @@
 """Results between the stages: JSON that says what was run, how, with what, and what came out."""
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -83,6 +84,8 @@ def _fault(n: int, row, columns: Columns) -> str | None:
         value = row[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             return f"`{key}` of row {n} is {value!r:.40}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"`{key}` of row {n} is not finite"
         if kind is int and value < 0:
             return f"`{key}` of row {n} is a count, and negative"
     return None

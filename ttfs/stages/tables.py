@@ -34,11 +34,3 @@ class Table:
 def two_places(points: float) -> str:
     """Return a number with two decimals, and no minus sign on zero."""
     return f"{round(points, 2) + 0.0:.2f}"
-
-
-def mean_and_range(values: Sequence[float]) -> str:
-    """Return the mean of several values and, if they are several, the smallest and the largest."""
-    mean = two_places(sum(values) / len(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({two_places(min(values))} to {two_places(max(values))})"
