@@ -5,22 +5,18 @@
 VENV ?= .venv
 DATASET ?= auto
 PYTHON = $(VENV)/bin/python
-export MPLBACKEND = Agg
 
 # `auto` is settled once a run, so that a machine without a network waits for it only once.
-settle = $(PYTHON) -c 'import os, sys; from ttfs.datasets import choose_dataset; \
+settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
-EXPERIMENTS = membrane_traces adaptive_windows layer_normalisation time_resolution early_decision \
-    robustness degradation_causes
-
 .DELETE_ON_ERROR:
-.PHONY: help reproduce experiments figures test lint clean
+.PHONY: help reproduce experiments figures readme test check-pages lint clean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
 
-reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included (10 minutes)
+reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included (5 minutes)
 	@set -e; dataset=$$($(settle)); set -x; \
 	$(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
 	$(PYTHON) convert_all_models.py --dataset $$dataset; \
@@ -28,12 +24,14 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) spike_distribution_plot.py --dataset $$dataset; \
 	$(PYTHON) time_axis_schematic.py --dataset $$dataset; \
 	$(PYTHON) numerical_exactness_test.py --dataset $$dataset; \
+	$(PYTHON) -m ttfs.stages.readme; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
 
-experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the committed models (45 minutes)
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (35 minutes)
 	@set -e; dataset=$$($(settle)); \
 	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset); \
-	for name in $(EXPERIMENTS); do (set -x; $(PYTHON) experiments/$$name.py --dataset $$dataset); done
+	for name in $$($(PYTHON) experiments | cut -d' ' -f1); do \
+	    (set -x; $(PYTHON) experiments $$name --dataset $$dataset); done
 
 figures: $(VENV)/ttfs-ready ## the three figures from the committed models (half a minute)
 	@set -e; redraw=; \
@@ -45,15 +43,22 @@ figures: $(VENV)/ttfs-ready ## the three figures from the committed models (half
 	$(PYTHON) spike_distribution_plot.py --dataset mnist $$redraw; \
 	$(PYTHON) time_axis_schematic.py --dataset mnist $$redraw
 
-test: $(VENV)/ttfs-ready-to-test ## the tests (2 minutes after installing)
+readme: $(VENV)/ttfs-ready ## pastes the tables of results/ into the pages
+	$(PYTHON) -m ttfs.stages.readme
+
+test: $(VENV)/ttfs-ready-to-test ## the tests (4 minutes after installing)
 	$(PYTHON) -m pytest
+
+check-pages: $(VENV)/ttfs-ready-to-test ## that every number on the committed pages is in the committed results
+	$(PYTHON) -m pytest -m pages
 
 lint: $(VENV)/ttfs-ready-to-test ## the linter and the formatter
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-clean: ## removes caches and what was made from the digits, nothing of MNIST
-	rm -rf models/digits_*.pkl results/digits figures/digits .pytest_cache .hypothesis .ruff_cache
+clean: ## removes caches, looks, and what was made from the digits; nothing of MNIST
+	rm -rf models/digits_*.pkl models/look results/look figures/look results/digits figures/digits
+	rm -rf results/.*.journal .pytest_cache .hypothesis .ruff_cache
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

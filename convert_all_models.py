@@ -24,9 +24,8 @@ from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
 from ttfs.simulation import ENGINES, simulator
 from ttfs.stages.inputs import chosen_images, load_networks
-from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, settings
-from ttfs.stages.report import save_table, wrote
-from ttfs.stages.results import save_results
+from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress
+from ttfs.stages.report import save_rows, wrote
 from ttfs.stages.tables import Table, two_places
 from ttfs.storage import check_writable, output_folder
 from ttfs.tuning import POLICIES, window_policy
@@ -35,8 +34,7 @@ from ttfs.tuning import POLICIES, window_policy
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
+    parser.add("dataset", "data-dir", "depths", "samples", "seed")
     option = parser.add_argument
     option("--windows", default="calibrated", metavar="POLICY", help=f"window lengths: {POLICIES}")
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
@@ -44,9 +42,8 @@ def parse(argv):
     option("--engine", nargs="+", default=engines, metavar="ENGINE", help=f"simulators: {ENGINES}")
     option("--dtype", choices=DTYPES, default="float64", help="of the spiking network's simulation")
     option("--strict", action="store_true", help="exit status 1 if the audit finds any violation")
-    parser.add_samples()
-    parser.add_input("models")
-    parser.add_output("results")
+    parser.add_inputs("models")
+    parser.add_outputs("results")
     return parser.parse_args(argv)
 
 
@@ -71,9 +68,8 @@ def main(argv=None) -> int:
                 names = {"depth": depth, "engine": engine, "policy": args.windows}
                 rows.append(names | {"windows": lengths} | row)
                 bar.update()
-    path = output_folder(args.results, dataset) / "conversion.json"
-    written = [save_results(path, "convert_all_models.py", settings(args), dataset, rows)]
-    written.append(save_table(table(rows), path))
+    script = "convert_all_models.py"
+    written = save_rows(args, script, "conversion", dataset, rows, table(rows))
     title = f"{dataset}, {len(chosen):,} test images, {args.neuron} neuron, {args.windows} windows"
     print(f"{title}, {args.dtype}; {table(rows)}\n\n{audit_table(rows)}\n")
     broken = [
@@ -117,56 +113,62 @@ def measured(snn, simulate, relu_logits, test, chosen, dtype: str) -> dict:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a depth and engine: accuracies, drop, agreement, spikes, latency."""
-    header = ("depth", "engine", "ReLU", "spiking (95 % interval)", "drop (points)", "same label")
-    header += ("first 1,000: ReLU / spiking", "spikes per neuron", "latency")
-    lines = []
-    for row in rows:
-        n_test, first = row["n_test"], row["n_first_1000"]
-        low, high = percent_interval(row["snn_correct"], n_test)
-        firsts = [f"{percent(row[f'{k}_correct_first_1000'], first):.1f}" for k in ("relu", "snn")]
-        cells = [
-            f"{row['depth']}",
-            row["engine"],
-            f"{percent(row['relu_correct'], n_test):.2f} %",
-            f"{percent(row['snn_correct'], n_test):.2f} % ({low:.2f} to {high:.2f})",
-            two_places(points_lost(row)),
-            f"{row['agreements']:,} of {n_test:,}",
-            f"{' / '.join(firsts)} %" if first == 1000 else "-",
-            f"{row['spikes_per_hidden_neuron']:.2f}",
-            f"{row['latency']:.1f}",
-        ]
-        lines.append(cells)
-    return Table(header, lines, 2, title="accuracy in per cent, latency in input windows")
+    columns = {
+        "depth": "{depth}",
+        "engine": "{engine}",
+        "ReLU": lambda row: f"{percent(row['relu_correct'], row['n_test']):.2f} %",
+        "spiking (95 % interval)": accuracy_and_interval,
+        "drop (points)": lambda row: two_places(points_lost(row)),
+        "same label": "{agreements:,} of {n_test:,}",
+        "first 1,000: ReLU / spiking": accuracies_of_first_1000,
+        "spikes per neuron": "{spikes_per_hidden_neuron:.2f}",
+        "latency": "{latency:.1f}",
+    }
+    return Table.of(rows, columns, 2, "accuracy in per cent, latency in input windows")
+
+
+def accuracy_and_interval(row: dict) -> str:
+    """Return the spiking network's accuracy with its 95 % interval."""
+    low, high = percent_interval(row["snn_correct"], row["n_test"])
+    return f"{percent(row['snn_correct'], row['n_test']):.2f} % ({low:.2f} to {high:.2f})"
+
+
+def accuracies_of_first_1000(row: dict) -> str:
+    """Return both accuracies on the first 1,000 test images, if all were tested."""
+    if row["n_first_1000"] < 1000:
+        return "-"
+    correct = (row[f"{network}_correct_first_1000"] for network in ("relu", "snn"))
+    return " / ".join(f"{percent(count, 1000):.1f}" for count in correct) + " %"
 
 
 def audit_table(rows: list[dict]) -> Table:
     """Return a line a network and layer: counts over all images, shares of neurons x images."""
-    header = ("depth", "engine", "layer", "window", "used %", "dead", "silent %", "saturated")
-    header += ("premature", "spurious", "missing", "overflow", "held back")
-    lines = []
-    for row in rows:
-        for layer in row["audit"]:
-            cases = layer["neurons"] * layer["images"]
-            counts = [layer[key] for key in (*VIOLATIONS, "held_back")]
-            cells = [
-                f"{row['depth']}",
-                row["engine"],
-                f"{layer['layer']}",
-                f"{layer['window_length']:.4g}",
-                f"{100 * layer['used_fraction']:.0f}",
-                f"{layer['dead_neurons']}",
-                f"{100 - percent(layer['spikes'], cases):.1f}",
-                *(
-                    f"{count:,} ({percent(count, cases):.2g} %)" if count else "0"
-                    for count in counts
-                ),
-            ]
-            lines.append(cells)
+
+    def share(key: str):
+        def cell(layer: dict) -> str:
+            part = percent(layer[key], layer["neurons"] * layer["images"])
+            return f"{layer[key]:,} ({part:.2g} %)" if layer[key] else "0"
+
+        return cell
+
+    columns = {
+        "depth": "{depth}",
+        "engine": "{engine}",
+        "layer": "{layer}",
+        "window": "{window_length:.4g}",
+        "used %": lambda layer: f"{100 * layer['used_fraction']:.0f}",
+        "dead": "{dead_neurons}",
+        "silent %": lambda layer: (
+            f"{100 - percent(layer['spikes'], layer['neurons'] * layer['images']):.1f}"
+        ),
+    }
+    columns |= {key.replace("_", " "): share(key) for key in (*VIOLATIONS, "held_back")}
+    layers = [row | layer for row in rows for layer in row["audit"]]
     title = (
         "Audit of the hidden layers: counts over all images, and shares of neurons x images;\n"
         "silent: the threshold was not reached (an alpha neuron is then made to fire at t_max)"
     )
-    return Table(header, lines, 2, title)
+    return Table.of(layers, columns, 2, title)
 
 
 if __name__ == "__main__":

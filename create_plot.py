@@ -9,7 +9,6 @@ Writes  figures/depth_comparison.png         (.pdf, .svg and .eps with --formats
 
 from matplotlib.figure import Figure
 
-from ttfs.datasets import DATASETS
 from ttfs.metrics import percent, percent_interval
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, corner_note, note, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
@@ -29,10 +28,10 @@ SERIES = {  # key of a row: name, marker, fill, and how far beside its depth it 
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    last = "auto: the one converted last"
-    parser.add_argument("--dataset", choices=DATASETS, default="auto", help=last)
-    parser.add_input("results")
-    parser.add_formats()
+    parser.add("dataset", help="auto: the one converted last")
+    parser.add("formats")
+    parser.add_inputs("results")
+    parser.add_outputs("figures")
     return parser.parse_args(argv)
 
 

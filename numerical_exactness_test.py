@@ -21,9 +21,9 @@ from ttfs.exactness import ENGINES
 from ttfs.network import random_network
 from ttfs.neurons import NEURONS
 from ttfs.stages.inputs import chosen_images, load_networks
-from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, settings, whole
-from ttfs.stages.report import save_table, wrote
-from ttfs.stages.results import chosen, grouped, save_results
+from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, whole
+from ttfs.stages.report import save_rows, wrote
+from ttfs.stages.results import chosen, grouped
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, output_folder
 from ttfs.training import architecture
@@ -35,18 +35,15 @@ UNTRAINED = tuple(itertools.product(("float64", "float32"), ["closed-form"]))
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
-    option = parser.add_argument
+    parser.add("dataset", "data-dir", "depths", "samples", "seed")
+    option, precisions, engines = parser.add_argument, list(DTYPES), list(ENGINES)
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
-    precisions, engines = list(DTYPES), list(ENGINES)
     option("--dtypes", choices=DTYPES, nargs="+", default=precisions, help="precisions")
     option("--engines", choices=ENGINES, nargs="+", default=engines, help="simulators")
     untrained = "depths of untrained 400-wide networks, drawn with --seed, to certify as well"
     option("--random-depths", type=whole(1), nargs="*", default=[64], metavar="N", help=untrained)
-    parser.add_samples()
-    parser.add_input("models")
-    parser.add_output("results")
+    parser.add_inputs("models")
+    parser.add_outputs("results")
     return parser.parse_args(argv)
 
 
@@ -69,9 +66,8 @@ def main(argv=None) -> int:
             snn = convert(network, calibrated(network, training.images), args.neuron)
             for row in certificate(network, snn, images, ways, bar.update):
                 rows.append({"depth": network.depth, "trained": trained, **row})
-    path = output_folder(args.results, dataset) / "exactness.json"
-    written = [save_results(path, "numerical_exactness_test.py", settings(args), dataset, rows)]
-    written.append(save_table(table(rows), path))
+    script = "numerical_exactness_test.py"
+    written = save_rows(args, script, "exactness", dataset, rows, table(rows))
     print(f"{dataset}, {len(images):,} test images, {args.neuron} neuron\n\n{table(rows)}\n")
     first = [row for row in rows if row["layer"] == 1 and row["depth"] == rows[0]["depth"]]
     title = f"One layer, of the {rows[0]['depth']}-layer network: activations carried by spikes"
@@ -131,15 +127,18 @@ def detail_table(rows: list[dict], title: str) -> Table:
 
     "none" stands for a bound, or an error, that is not finite.
     """
-    lines = []
-    for row in rows:
-        numbers = [(row[key], places) for key, (places, _) in DETAIL.items()]
-        cells = ["none" if value is None else f"{value:{places}}" for value, places in numbers]
-        depth = f"{row['depth']}" if row["trained"] else f"{row['depth']} (random)"
-        agree = f"{row['agreements']:,}/{row['n_test']:,}" if row["output"] else "-"
-        lines.append([depth, row["dtype"], row["engine"], *cells, agree])
-    names = [name for _, name in DETAIL.values()]
-    return Table(("depth", "dtype", "engine", *names, "agree"), lines, 3, title)
+
+    def cell(key: str, places: str):
+        return lambda row: "none" if row[key] is None else f"{row[key]:{places}}"
+
+    columns = {
+        "depth": lambda row: f"{row['depth']}{'' if row['trained'] else ' (random)'}",
+        "dtype": "{dtype}",
+        "engine": "{engine}",
+        **{name: cell(key, places) for key, (places, name) in DETAIL.items()},
+        "agree": lambda row: f"{row['agreements']:,}/{row['n_test']:,}" if row["output"] else "-",
+    }
+    return Table.of(rows, columns, 3, title)
 
 
 if __name__ == "__main__":

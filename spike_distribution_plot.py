@@ -20,7 +20,7 @@ from ttfs.metrics import BATCH, percent
 from ttfs.simulation import closed_form
 from ttfs.stages.figures import WIDTH, corner_note, depth_style
 from ttfs.stages.inputs import chosen_images, load_networks
-from ttfs.stages.options import Parser, one_line_errors, progress
+from ttfs.stages.options import Parser, one_line_errors, progress, whole
 from ttfs.stages.report import report
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
@@ -34,10 +34,10 @@ BINS = 40  # a window
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths(smallest=2)
-    parser.add_samples()
-    parser.add_redraw()
+    parser.add("dataset", "data-dir", "samples", "seed", "redraw", "formats")
+    parser.add("depths", type=whole(2))
+    parser.add_inputs("models")
+    parser.add_outputs("results", "figures")
     return parser.parse_args(argv)
 
 
@@ -120,19 +120,20 @@ def draw_histogram(axes, row: dict) -> None:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a depth and layer: window, silent share and used part of the window."""
-    lines = [
-        [
-            f"{row['depth']}",
-            f"{row['layer']}",
-            f"{row['t_min']:.1f}",
-            f"{row['t_max']:.1f}",
-            f"{percent(row['silent'], row['silent'] + row['spikes']):.1f}",
-            f"{percent(row['t_max'] - row['earliest_spike'], row['t_max'] - row['t_min']):.0f}",
-        ]
-        for row in rows
-    ]
-    header = ("depth", "layer", "t_min", "t_max", "silent %", "used % of window")
-    return Table(header, lines, title=f"spike times of {rows[0]['n_test']:,} test images")
+
+    def used(row: dict) -> str:
+        part = percent(row["t_max"] - row["earliest_spike"], row["t_max"] - row["t_min"])
+        return f"{part:.0f}"
+
+    columns = {
+        "depth": "{depth}",
+        "layer": "{layer}",
+        "t_min": "{t_min:.1f}",
+        "t_max": "{t_max:.1f}",
+        "silent %": lambda row: f"{percent(row['silent'], row['silent'] + row['spikes']):.1f}",
+        "used % of window": used,
+    }
+    return Table.of(rows, columns, 0, f"spike times of {rows[0]['n_test']:,} test images")
 
 
 @one_line_errors

@@ -32,11 +32,11 @@ COLUMNS |= {"spikes": list, "output_potentials": list}
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
+    parser.add("dataset", "data-dir", "depths", "redraw", "formats")
     parser.add_argument("--image", type=int, metavar="I", help="test image (None: drawn by seed)")
-    parser.add_seed("draws the image")
-    parser.add_redraw()
+    parser.add("seed", help="draws the image")
+    parser.add_inputs("models")
+    parser.add_outputs("results", "figures")
     return parser.parse_args(argv)
 
 

@@ -24,12 +24,11 @@ from ttfs.stages.options import (
     one_line_errors,
     positive,
     progress,
-    settings,
     usable_device,
     whole,
 )
-from ttfs.stages.report import save_table, wrote
-from ttfs.stages.results import save_results, versions
+from ttfs.stages.report import save_rows, wrote
+from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, model_path, output_folder, save_network
 from ttfs.training import SETTINGS, TARGETS, architecture, train
@@ -38,8 +37,8 @@ from ttfs.training import SETTINGS, TARGETS, architecture, train
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add_data()
-    parser.add_depths()
+    parser.add("dataset", "data-dir", "depths")
+    parser.add("seed", help="of initial weights and image order")
     option = parser.add_argument
     option("--width", type=whole(1, 10_000), default=400, help="neurons per hidden layer")
     option("--epochs", type=whole(1), default=SETTINGS["epochs"], help="epochs at most")
@@ -48,11 +47,9 @@ def parse(argv):
     targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
     stop = f"validation accuracy to stop at, per cent (None: {targets})"
     option("--target", type=positive(100), help=stop)
-    parser.add_seed("of initial weights and image order")
     option("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
     option("--threads", type=whole(1, os.cpu_count()), help="CPU threads (None: torch's choice)")
-    parser.add_output("models")
-    parser.add_output("results")
+    parser.add_outputs("models", "results")
     return parser.parse_args(argv)
 
 
@@ -73,9 +70,8 @@ def main(argv=None) -> None:
         written.append(model_path(args.models, dataset, depth))
         save_network(written[-1], network, **record)
         rows.append(row)
-    path = output_folder(args.results, dataset) / "training.json"
-    written.append(save_results(path, "train_mnist_pytorch.py", settings(args), dataset, rows))
-    written.append(save_table(table(rows), path))
+    script = "train_mnist_pytorch.py"
+    written += save_rows(args, script, "training", dataset, rows, table(rows))
     print(f"{dataset}: {table(rows)}\n\n{wrote(written)}")
 
 
@@ -118,19 +114,17 @@ def trained(args, dataset: str, depth: int, training, validation, test) -> tuple
 
 def table(rows: list[dict]) -> Table:
     """Return a line a depth: the network, how long it took and how good it became."""
-    header = ("depth", "network", "epochs", "validation", "test", "seconds")
-    lines = [
-        [
-            f"{row['depth']}",
-            "-".join(map(str, row["architecture"])),
-            f"{row['epochs']}",
-            f"{percent(row['validation_correct'], row['n_validation']):.2f} %",
-            f"{percent(row['test_correct'], row['n_test']):.2f} %",
-            f"{row['seconds']:.0f}",
-        ]
-        for row in rows
-    ]
-    return Table(header, lines, title="accuracy in per cent")
+    columns = {
+        "depth": "{depth}",
+        "network": lambda row: "-".join(map(str, row["architecture"])),
+        "epochs": "{epochs}",
+        "validation": lambda row: (
+            f"{percent(row['validation_correct'], row['n_validation']):.2f} %"
+        ),
+        "test": lambda row: f"{percent(row['test_correct'], row['n_test']):.2f} %",
+        "seconds": "{seconds:.0f}",
+    }
+    return Table.of(rows, columns, 0, "accuracy in per cent")
 
 
 if __name__ == "__main__":

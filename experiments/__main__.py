@@ -42,14 +42,18 @@ def parse(name: str, argv):
     """Return the experiment's module and the command line's arguments."""
     module = importlib.import_module(f"experiments.{name}")
     parser = Parser(module.__doc__, prog=f"experiments {name}")
-    parser.add_data()
-    getattr(module, "add_options", lambda parser: parser.add_depths(smallest=2))(parser)
+    parser.add("dataset", "data-dir", "redraw", "formats")
+    if hasattr(module, "add_options"):
+        module.add_options(parser)
+    else:
+        parser.add("depths", type=whole(2))
     option = parser.add_argument
     option("--quick", action="store_true", help="a short look: depths 2 and 4, fewer images")
     jobs = {"type": whole(1, 256), "default": min(8, os.cpu_count() or 1)}
     option("--jobs", **jobs, help="processes that share the cases, one thread each")
     option("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers share the cases")
-    parser.add_redraw()
+    parser.add_inputs("models")
+    parser.add_outputs("results", "figures")
     args = parser.parse_args(argv)
     if args.quick and getattr(args, "depths", None) == DEPTHS:
         args.depths = [2, 4]

@@ -6,10 +6,6 @@ on training images, the automatic quantile on validation images. B1 neurons, clo
 The unit of time is the network's own, so latencies compare units, not hardware: ``normalised``
 rescales weights until every window takes one unit, exactly, and the latency is the depth. What a
 short window gains on any hardware is finer ticks of the same clock, and jitter that matters less.
-
-    python experiments adaptive_windows
-    python experiments adaptive_windows --quick
-    python experiments adaptive_windows --redraw        # from the results alone
 """
 
 from functools import partial
@@ -20,7 +16,14 @@ from matplotlib.figure import Figure
 from ttfs.conversion import convert
 from ttfs.metrics import points_lost
 from ttfs.simulation import closed_form
-from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, loss_axis
+from ttfs.stages.figures import (
+    RELU_COLOUR,
+    SNN_COLOUR,
+    depth_panels,
+    legend_above,
+    loss_axis,
+    plain_ticks,
+)
 from ttfs.stages.results import NUMBER, chosen, grouped
 from ttfs.stages.tables import Table, two_places
 from ttfs.tuning import QUANTILES
@@ -34,7 +37,14 @@ STYLES = {  # policies that a curve or a mark stands for: marker, fill, line, si
     "quantile": {"marker": "o", "color": SNN_COLOUR, "ls": "-", "ms": 3},
     "calibrated": {"marker": "D", "color": RELU_COLOUR, "mfc": "white", "ls": "", "ms": 4.5},
     "automatic": {"marker": "*", "color": "black", "ls": "", "ms": 7},
-    "normalised": {"marker": "P", "color": "black", "mfc": "white", "ls": "", "ms": 6},
+    "normalised:calibrated": {
+        "marker": "P",
+        "color": RELU_COLOUR,
+        "mfc": "white",
+        "ls": "",
+        "ms": 6,
+    },
+    "normalised:automatic": {"marker": "P", "color": "black", "ls": "", "ms": 6},
 }
 
 
@@ -103,16 +113,21 @@ def draw(rows: list[dict]) -> Figure:
     smallest = min(map(points_lost, rows))
     for depth, axes in panels.items():
         for policy, style in STYLES.items():
-            found = [
-                row for row in chosen(rows, depth=depth) if row["policy"].split(":")[0] == policy
-            ]
+            found = [r for r in chosen(rows, depth=depth) if policy in (r["policy"], kind(r))]
             points = [(row["latency"], points_lost(row)) for row in found]
-            axes.plot(*zip(*points, strict=True), lw=0.9, label=policy, **style)
+            name = policy.replace(":", ", ")
+            axes.plot(*zip(*points, strict=True), lw=0.9, label=name, **style)
         axes.set_xscale("log")
-        loss_axis(axes.yaxis, 99, 0.1, smallest)
+        plain_ticks(axes.xaxis)
+        loss_axis(axes.yaxis, 10, 0.1, smallest)
         axes.axhline(0, color="0.8", lw=0.6, zorder=0)
     first = next(iter(panels.values()))
     first.set_ylabel("Accuracy lost (points, linear to 0.1)")
     figure.supxlabel("Latency (units of each network's own time; the input window is 1)")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    legend_above(figure, first, 6)
     return figure
+
+
+def kind(row: dict) -> str:
+    """Return the name of a row's policy without its number."""
+    return row["policy"].split(":")[0]

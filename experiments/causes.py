@@ -1,12 +1,11 @@
-"""The suspected causes of a loss that grows with depth: each gives its rows, on and removed.
+"""The suspected causes of a loss that grows with depth: each gives variants of a network.
 
 Every row pairs a variant with the float64 ReLU network of the same weights on the test images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-
-import torch
+from typing import NamedTuple
 
 from experiments.recipe import literal_formula_logits, outcome, recipe_logits
 from ttfs import windows
@@ -19,152 +18,142 @@ from ttfs.training import architecture
 
 T_MAX_SWEEP = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 BITS = range(1, 11)
+TIMES = ("absolute", "window")
 UNTRAINED_IMAGES = {"training": 5000, "test": 500}
+
+
+class Variant(NamedTuple):
+    """A cause switched on, or removed: what is simulated, and what is kept beside the counts."""
+
+    cause: str
+    variant: str
+    simulate: Callable
+    dtype: str = "float64"
+    audited: tuple[str, ...] = ()
+    more: dict = {}
 
 
 def every_cause(lab, network: ReluNetwork) -> list[dict]:
     """Return the rows of every cause but the preprocessing, for one network of raw pixels."""
-    exact = convert(network, windows.calibrated(network, lab.training().images))
-    causes = (unscaled_bias, literal_formula, short_windows, premature, window_growth)
-    causes += (precision, time_resolution)
-    return [row for cause in causes for row in cause(lab, network, exact)]
+    images = lab.training.images
+    exact = convert(network, windows.calibrated(network, images))
+    variants = [*recipes(network, exact), *short_windows(network, exact)]
+    variants += [*premature(network, images), *low_precision(network, exact)]
+    variants += time_resolution(network, exact, images)
+    return [row_of(lab, network, variant) for variant in variants]
 
 
-def row_of(cause: str, variant: str, found: Comparison, audited=(), **more) -> dict:
-    """Return a row: what was compared, paired counts, and what of the audit is wanted."""
+def row_of(lab, network: ReluNetwork, variant: Variant, n_images: int | None = None) -> dict:
+    """Return a variant's row: paired counts, and what of the audit is wanted."""
+    found = lab.judge(network, variant.simulate, DTYPES[variant.dtype], n_images)
     audits = [layer.row() for layer in found.audit]
-    counts = {key: [audit[key] for audit in audits] for key in audited}
-    return {"cause": cause, "variant": variant, **found.counts, **counts, **more}
+    counts = {key: [audit[key] for audit in audits] for key in variant.audited}
+    keys = {"cause": variant.cause, "variant": variant.variant, "dtype": variant.dtype}
+    return keys | found.counts | counts | variant.more
 
 
-def unscaled_bias(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """Each sample's activations scaled to [0, 1] before every layer, and the bias with them."""
-    rows = []
-    for variant, rescale_bias in (("bias not rescaled", False), ("bias rescaled", True)):
-        found = judge_logits(lab, network, recipe_logits, network, rescale_bias=rescale_bias)
-        rows.append(row_of("recipe", variant, found))
-    return rows
-
-
-def literal_formula(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """The write-up's formula for the spike time, taken literally; and B1 in its place."""
-    literal = judge_logits(lab, network, literal_formula_logits, network)
-    right = lab.judge(network, partial(closed_form, exact), torch.float64)
-    return [row_of("formula", "literal", literal), row_of("formula", "B1", right, dtype="float64")]
-
-
-def judge_logits(lab, network: ReluNetwork, function: Callable, *subject, **options) -> Comparison:
+def judge_logits(lab, network: ReluNetwork, function: Callable) -> Comparison:
     """Return what a function from pixels to float64 logits does, beside a ReLU network."""
-    return lab.judge(network, lambda x: outcome(function(*subject, x, **options)), torch.float64)
+    return lab.judge(network, lambda x: outcome(function(x)), DTYPES["float64"])
 
 
-def short_windows(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """Windows of one fixed length, from far too short to long enough; and calibrated ones."""
-    rows, audited = [], ("saturations", "neurons", "images")
+def recipes(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Variant]:
+    """Yield the write-up's scaling of each sample, and its formula for the spike time."""
+    for name, rescale_bias in (("bias not rescaled", False), ("bias rescaled", True)):
+        logits = partial(recipe_logits, network, rescale_bias=rescale_bias)
+        yield Variant("recipe", name, lambda x, logits=logits: outcome(logits(x)))
+    yield Variant("formula", "literal", lambda x: outcome(literal_formula_logits(network, x)))
+    yield Variant("formula", "B1", partial(closed_form, exact))
+
+
+def short_windows(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Variant]:
+    """Yield windows of one fixed length, from far too short to long enough; and calibrated ones."""
+    audited = ("saturations", "neurons", "images")
     for t_max in (*T_MAX_SWEEP, None):
         snn = exact if t_max is None else convert(network, windows.fixed(network, t_max))
-        variant = "calibrated" if t_max is None else "fixed"
-        found = lab.judge(network, partial(closed_form, snn))
-        rows.append(row_of("short windows", variant, found, audited, t_max=t_max, dtype="float32"))
-    return rows
+        name = "calibrated" if t_max is None else "fixed"
+        simulate, more = partial(closed_form, snn), {"t_max": t_max}
+        yield Variant("short windows", name, simulate, "float32", audited, more)
 
 
-def premature(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """Alpha spike by spike in windows of the largest activation, free to fire before t_min."""
-    tight = windows.calibrated(network, lab.training().images, margin=0)
+def premature(network: ReluNetwork, training_images) -> Iterator[Variant]:
+    """Yield alpha spike by spike in windows of the largest activation, free to fire early."""
+    tight = windows.calibrated(network, training_images, margin=0)
     alpha = convert(network, tight, "alpha")
     safe = convert(network, windows.safe(network), "alpha")
-    variants = {
-        "no guard": (alpha, False),
-        "guard": (alpha, True),
-        "safe windows": (safe, False),
-        "B1": (convert(network, tight), True),
-    }
     audited = ("premature", "spurious", "saturations", "held_back", "neurons", "images")
-    rows = []
-    for variant, (snn, guard) in variants.items():
+    for name, snn, guard in (
+        ("no guard", alpha, False),
+        ("guard", alpha, True),
+        ("safe windows", safe, False),
+        ("B1", convert(network, tight), True),
+    ):
         below_rest = [int((layer.threshold <= 0).sum()) for layer in snn.hidden]
-        found = lab.judge(network, partial(event_driven, snn, guard=guard), torch.float64)
-        more = {"dtype": "float64", "thresholds_below_rest": below_rest}
-        rows.append(row_of("premature", variant, found, audited, **more))
-    return rows
+        simulate, more = (
+            partial(event_driven, snn, guard=guard),
+            {"thresholds_below_rest": below_rest},
+        )
+        yield Variant("premature", name, simulate, "float64", audited, more)
 
 
-def window_growth(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """Alpha in windows that no input order can make too short: they grow layer by layer."""
+def low_precision(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Variant]:
+    """Yield alpha in windows that no input order can make too short, and B1, in ever fewer bits."""
     safe = windows.safe(network)
-    lengths = {"windows": safe, "b1_windows": [layer.window.length for layer in exact.hidden]}
-    alpha, dtypes = convert(network, safe, "alpha"), ("float64", "float32", "float16")
-    return in_low_precision(lab, network, alpha, "window growth", dtypes, **lengths)
+    alpha, more = convert(network, safe, "alpha"), {"windows": safe}
+    more["b1_windows"] = [layer.window.length for layer in exact.hidden]
+    for time in TIMES:
+        for dtype in ("float64", "float32", "float16"):
+            simulate = partial(closed_form, alpha, time=time)
+            yield Variant("window growth", time, simulate, dtype, (), more)
+        for dtype in DTYPES:
+            yield Variant("precision", time, partial(closed_form, exact, time=time), dtype)
 
 
-def precision(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """B1 in calibrated windows, in ever fewer bits."""
-    return in_low_precision(lab, network, exact, "precision", tuple(DTYPES))
+def time_resolution(network, exact: SpikingNetwork, training_images) -> Iterator[Variant]:
+    """Yield B1 on a clock of 2^bits ticks a window: at ticks, or half a tick low.
 
-
-def in_low_precision(lab, network, snn, cause: str, dtypes, **more) -> list[dict]:
-    """Return a row a time convention and precision."""
-    rows = []
-    for time in ("absolute", "window"):
-        for dtype in dtypes:
-            found = lab.judge(network, partial(closed_form, snn, time=time), DTYPES[dtype])
-            rows.append(row_of(cause, time, found, dtype=dtype, **more))
-    return rows
-
-
-def time_resolution(lab, network: ReluNetwork, exact: SpikingNetwork) -> list[dict]:
-    """B1 on a clock: the threshold tested at 2^bits ticks a window, at the tick or half a tick low.
-
-    The windows that hold 99 % of the spikes have finer ticks than those with room to spare.
+    Windows that hold 99 % of the spikes have finer ticks than those with room to spare.
     """
-    fitted = convert(network, windows.quantile(network, lab.training().images, 0.99))
-    variants = {
-        "ticks": (exact, False),
-        "half tick": (exact, True),
-        "half tick, 99 % windows": (fitted, True),
-    }
-    rows = []
-    for variant, (snn, half_tick) in variants.items():
+    fitted = convert(network, windows.quantile(network, training_images, 0.99))
+    for name, snn, half_tick in (
+        ("ticks", exact, False),
+        ("half tick", exact, True),
+        ("half tick, 99 % windows", fitted, True),
+    ):
         for bits in BITS:
-            found = lab.judge(network, partial(clock_driven, snn, bits=bits, half_tick=half_tick))
-            rows.append(row_of("time resolution", variant, found, dtype="float32", bits=bits))
-    return rows
+            simulate = partial(clock_driven, snn, bits=bits, half_tick=half_tick)
+            yield Variant("time resolution", name, simulate, "float32", (), {"bits": bits})
 
 
 def preprocessing(lab, network: ReluNetwork, mean: float, deviation: float) -> list[dict]:
-    """A network of standardised pixels that is tested on raw ones, which are what spikes carry.
+    """Return the rows of a network of standardised pixels that is tested on raw ones.
 
-    Folded into its first layer, the standardisation makes it a network of raw pixels: what it
-    would have done, had it been tested as it was trained.
+    Raw pixels are what spikes carry. Folded into its first layer, the standardisation makes it a
+    network of raw pixels: what it would have done, had it been tested as it was trained.
     """
     folded = unstandardised(network, mean, deviation)
-    snn = convert(folded, windows.calibrated(folded, lab.training().images))
-    matched = lab.judge(folded, partial(closed_form, snn), torch.float64)
+    snn = convert(folded, windows.calibrated(folded, lab.training.images))
+    cause, b1 = "preprocessing", "folded into the first layer, B1"
+    raw = Variant(cause, "ReLU on raw pixels", lambda x: outcome(network.logits(x)))
+    own = Variant(cause, "recipe on raw pixels", lambda x: outcome(recipe_logits(network, x)))
     return [
-        row_of("preprocessing", "ReLU on raw pixels", judge_logits(lab, folded, network.logits)),
-        row_of(
-            "preprocessing",
-            "recipe on raw pixels",
-            judge_logits(lab, network, recipe_logits, network),
-        ),
-        row_of("preprocessing", "folded into the first layer, B1", matched),
+        row_of(lab, folded, raw),
+        row_of(lab, network, own),
+        row_of(lab, folded, Variant(cause, b1, partial(closed_form, snn))),
     ]
 
 
 def untrained_growth(lab, depth: int) -> list[dict]:
-    """Windows and agreement with ReLU of an untrained network, on a few images."""
+    """Return the rows of an untrained network: its windows, and agreement on a few images."""
     network = random_network(architecture(depth, 400), seed=0)
-    images = lab.training().images[: UNTRAINED_IMAGES["training"]]
+    images = lab.training.images[: UNTRAINED_IMAGES["training"]]
     policies = {"alpha": windows.safe(network), "B1": windows.calibrated(network, images)}
     rows = []
     for neuron, lengths in policies.items():
         snn = convert(network, lengths, neuron)
-        for time in ("absolute", "window"):
+        for time in TIMES:
             for dtype in DTYPES:
-                simulate = partial(closed_form, snn, time=time)
-                n_images = UNTRAINED_IMAGES["test"]
-                found = lab.judge(network, simulate, DTYPES[dtype], n_images=n_images)
-                more = {"dtype": dtype, "windows": lengths}
-                rows.append(row_of("untrained", f"{neuron}, {time}", found, **more))
+                simulate, more = partial(closed_form, snn, time=time), {"windows": lengths}
+                variant = Variant("untrained", f"{neuron}, {time}", simulate, dtype, (), more)
+                rows.append(row_of(lab, network, variant, UNTRAINED_IMAGES["test"]))
     return rows

@@ -4,10 +4,6 @@ Most of the time goes into training 20 networks: those of training seed 0 and ra
 committed ones; those of other seeds, and those of standardised pixels, are trained here with the
 same settings. Every row pairs a variant with the float64 ReLU network of the same weights on the
 same test images (experiments/causes.py; the write-up's recipe is in experiments/recipe.py).
-
-    python experiments degradation_causes
-    python experiments degradation_causes --quick       # seed 0, one epoch of training
-    python experiments degradation_causes --redraw      # from the results alone
 """
 
 from functools import partial
@@ -25,52 +21,51 @@ COLUMNS |= {"relu_correct": int, "snn_correct": int}
 SEEDS = (0, 1, 2)
 UNTRAINED_DEPTHS = (2, 4, 8, 16, 32, 64)
 RAW, STANDARDISED, NONE, REPORTED = "raw pixels", "standardised pixels", "none", "as reported"
-PREMATURE, GROWTH = {"cause": "premature"}, {"cause": "window growth"}
-PREPROCESSING, CLOCK = {"cause": "preprocessing"}, {"cause": "time resolution", "bits": 3}
-FOLDED = PREPROCESSING | {"variant": "folded into the first layer, B1"}
-SUMMARY = {  # a cause and the rows that it stands for, then its remedies and theirs
-    "The original write-up's own numbers": {"": {"cause": "reported"}},
-    "Its recipe: bias not rescaled": {
-        "": {"cause": "recipe", "variant": "bias not rescaled"},
-        "bias rescaled": {"cause": "recipe", "variant": "bias rescaled"},
-    },
-    "Trained on standardised pixels, ReLU tested on raw ones": {
-        "": PREPROCESSING | {"variant": "ReLU on raw pixels"},
-        "standardisation folded into the first layer, B1": FOLDED,
-    },
-    "Both: standardised training, and the recipe": {
-        "": PREPROCESSING | {"variant": "recipe on raw pixels"},
-        "standardisation folded, B1": FOLDED,
-    },
-    "Spike time = threshold / current, literally, t_max = 15": {
-        "": {"cause": "formula", "variant": "literal"},
-        "B1, t_max = 15": {"cause": "short windows", "t_max": 15},
-    },
-    "Windows too short: 5 everywhere": {
-        "": {"cause": "short windows", "t_max": 5},
-        "calibrated": {"cause": "short windows", "variant": "calibrated"},
-    },
-    "Alpha, free to fire before t_min": {
-        "": PREMATURE | {"variant": "no guard"},
-        "with the guard": PREMATURE | {"variant": "guard"},
-        "in safe windows": PREMATURE | {"variant": "safe windows"},
-        "B1": PREMATURE | {"variant": "B1"},
-    },
-    "Alpha in safe windows, absolute float32 time": {
-        "": GROWTH | {"variant": "absolute", "dtype": "float32"},
-        "window-relative time": GROWTH | {"variant": "window", "dtype": "float32"},
-    },
-    "B1 in bfloat16, absolute time": {
-        "": {"cause": "precision", "variant": "absolute", "dtype": "bfloat16"},
-        "float16": {"cause": "precision", "variant": "absolute", "dtype": "float16"},
-        "float32": {"cause": "precision", "variant": "absolute", "dtype": "float32"},
-    },
-    "Clock of 8 ticks a window": {
-        "": CLOCK | {"variant": "ticks"},
-        "thresholds half a tick lower": CLOCK | {"variant": "half tick"},
-        "and windows of 99 % of the spikes": CLOCK | {"variant": "half tick, 99 % windows"},
-    },
-}
+OWN = "Its recipe: bias not rescaled"
+MISMATCH = "Trained on standardised pixels, ReLU tested on raw ones"
+BOTH = "Both: standardised training, and the recipe"
+LITERAL = "Spike time = threshold / current, literally, t_max = 15"
+SHORT, EARLY = "Windows too short: 5 everywhere", "Alpha, free to fire before t_min"
+LONG, COARSE = "Alpha in safe windows, absolute float32 time", "B1 in bfloat16, absolute time"
+CLOCK = "Clock of 8 ticks a window"
+FOLDED = {"cause": "preprocessing", "variant": "folded into the first layer, B1"}
+SUMMARY = (  # a cause, its remedy if it is removed, and the rows that show it
+    ("The original write-up's own numbers", "", {"cause": "reported"}),
+    (OWN, "", {"cause": "recipe", "variant": "bias not rescaled"}),
+    (OWN, "bias rescaled", {"cause": "recipe", "variant": "bias rescaled"}),
+    (MISMATCH, "", {"cause": "preprocessing", "variant": "ReLU on raw pixels"}),
+    (MISMATCH, "standardisation folded into the first layer, B1", FOLDED),
+    (BOTH, "", {"cause": "preprocessing", "variant": "recipe on raw pixels"}),
+    (BOTH, "standardisation folded, B1", FOLDED),
+    (LITERAL, "", {"cause": "formula", "variant": "literal"}),
+    (LITERAL, "B1, t_max = 15", {"cause": "short windows", "t_max": 15}),
+    (SHORT, "", {"cause": "short windows", "t_max": 5}),
+    (SHORT, "calibrated", {"cause": "short windows", "variant": "calibrated"}),
+    (EARLY, "", {"cause": "premature", "variant": "no guard"}),
+    (EARLY, "with the guard", {"cause": "premature", "variant": "guard"}),
+    (EARLY, "in safe windows", {"cause": "premature", "variant": "safe windows"}),
+    (EARLY, "B1", {"cause": "premature", "variant": "B1"}),
+    (LONG, "", {"cause": "window growth", "variant": "absolute", "dtype": "float32"}),
+    (
+        LONG,
+        "window-relative time",
+        {"cause": "window growth", "variant": "window", "dtype": "float32"},
+    ),
+    (COARSE, "", {"cause": "precision", "variant": "absolute", "dtype": "bfloat16"}),
+    (COARSE, "float16", {"cause": "precision", "variant": "absolute", "dtype": "float16"}),
+    (COARSE, "float32", {"cause": "precision", "variant": "absolute", "dtype": "float32"}),
+    (CLOCK, "", {"cause": "time resolution", "bits": 3, "variant": "ticks"}),
+    (
+        CLOCK,
+        "thresholds half a tick lower",
+        {"cause": "time resolution", "bits": 3, "variant": "half tick"},
+    ),
+    (
+        CLOCK,
+        "and windows of 99 % of the spikes",
+        {"cause": "time resolution", "bits": 3, "variant": "half tick, 99 % windows"},
+    ),
+)
 
 
 def cases(lab) -> list[dict]:
@@ -100,7 +95,7 @@ def measure(lab, depth: int, training_seed: int | None, training: str) -> list[d
     if training == NONE:
         return causes.untrained_growth(lab, depth)
     if training == STANDARDISED:
-        statistics = recipe.pixel_statistics(lab.training().images)
+        statistics = recipe.pixel_statistics(lab.training.images)
         prepared = partial(recipe.standardised, mean=statistics[0], deviation=statistics[1])
         network, _ = lab.trained(depth, training_seed, prepared)
         return causes.preprocessing(lab, network, *statistics)
@@ -110,16 +105,12 @@ def measure(lab, depth: int, training_seed: int | None, training: str) -> list[d
 
 def losses(rows: list[dict]) -> dict[str, dict[str, dict[int, list[float]]]]:
     """Return the points lost of all training seeds, by cause, remedy ("" for none) and depth."""
-    return {
-        cause: {
-            remedy: {
-                depth: list(map(points_lost, found))
-                for depth, found in grouped(chosen(rows, **keys), "depth").items()
-            }
-            for remedy, keys in remedies.items()
-        }
-        for cause, remedies in SUMMARY.items()
-    }
+    found = {}
+    for cause, remedy, keys in SUMMARY:
+        by_depth = grouped(chosen(rows, **keys), "depth")
+        lost = {depth: list(map(points_lost, part)) for depth, part in by_depth.items()}
+        found.setdefault(cause, {})[remedy] = lost
+    return found
 
 
 def table(rows: list[dict]) -> Table:

@@ -3,10 +3,6 @@
 While the last hidden layer's window fills, the output neurons' potentials can be read at any time.
 A neuron that has fired will contribute a known amount by the end: the *promised* potential counts
 it now. A decision is *certain* once no spike that may still come could change it.
-
-    python experiments early_decision
-    python experiments early_decision --quick
-    python experiments early_decision --redraw          # from the results alone
 """
 
 from functools import partial
@@ -19,7 +15,7 @@ from experiments.readout import is_certain, output_potentials, promised_logits
 from ttfs.conversion import SpikingNetwork, convert
 from ttfs.metrics import percent
 from ttfs.simulation import Simulation, closed_form
-from ttfs.stages.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, depth_panels
+from ttfs.stages.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, depth_panels, legend_above
 from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table
 
@@ -117,5 +113,5 @@ def draw(rows: list[dict]) -> Figure:
     for policy, axes in zip(policies, column, strict=True):
         axes.set_ylabel(f"{policy} windows\ntest images (%)")
     figure.supxlabel("Elapsed part of the last window")
-    figure.legend(*column[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_above(figure, column[0], 3)
     return figure

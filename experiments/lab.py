@@ -4,8 +4,8 @@ Training and validation images are handed out. Test images go to nothing but the
 being judged, so that no experiment can choose by them.
 """
 
-import functools
 from collections.abc import Callable
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from ttfs.outcome import Simulation
 from ttfs.stages.inputs import load_networks
 from ttfs.training import SETTINGS, TARGETS, architecture, train
 
-QUICK_IMAGES = {"training": 5000, "validation": 2000, "test": 500}
+QUICK_IMAGES = (5000, 2000, 500)  # of the training, validation and test split
 
 
 class Setting(NamedTuple):
@@ -34,26 +34,71 @@ class Setting(NamedTuple):
 
 
 class Lab:
-    """The networks and images of a data set; what is worked out once is kept."""
+    """The networks and images of a data set; what is worked out once is kept while a lab lives."""
 
     def __init__(self, setting: Setting) -> None:
         self.dataset, self.depths, self.quick = setting.dataset, setting.depths, setting.quick
-        self.options = dict(setting.options)
-        self._setting = setting
-        self._splits = functools.cache(self._load_splits)
-        self.network = functools.cache(self._network)
-        self.candidates = functools.cache(self._candidates)
-        self.automatic_quantile = functools.cache(self._automatic_quantile)
-        self.windows = functools.cache(self._windows)
-        self._relu_logits = functools.cache(self._network_logits)
+        self.options, self._setting = dict(setting.options), setting
 
+    @cached_property
+    def _splits(self) -> list[Split]:
+        splits = load_dataset(self.dataset, self._setting.data_dir)
+        if not self.quick:
+            return splits
+        return [Split(*(v[:n] for v in s)) for s, n in zip(splits, QUICK_IMAGES, strict=True)]
+
+    @property
     def training(self) -> Split:
-        """Return the training images and labels."""
-        return self._splits()["training"]
+        """The training images and labels."""
+        return self._splits[0]
 
+    @property
     def validation(self) -> Split:
-        """Return the validation images and labels."""
-        return self._splits()["validation"]
+        """The validation images and labels."""
+        return self._splits[1]
+
+    @cache
+    def network(self, depth: int) -> ReluNetwork:
+        """Return the trained network of a depth."""
+        return load_networks(self._setting.models, self.dataset, [depth])[depth]
+
+    @cache
+    def candidates(self, depth: int) -> dict[float, list[float]]:
+        """Return window lengths by quantile of the training images' spikes."""
+        return windows.quantiles(self.network(depth), self.training.images, tuning.QUANTILES)
+
+    @cache
+    def automatic_quantile(self, depth: int) -> float:
+        """Return the quantile that ``ttfs.tuning.automatic`` chooses."""
+        subject = self.network(depth), self.candidates(depth)
+        return tuning.automatic(*subject, self.validation.images)
+
+    @cache
+    def windows(self, depth: int, policy: str) -> list[float]:
+        """Return the window lengths of a policy, in the command line's words."""
+        name, _, number = policy.partition(":")
+        q = self.automatic_quantile(depth) if name == "automatic" else number
+        if name in ("automatic", "quantile") and float(q) in tuning.QUANTILES:
+            return self.candidates(depth)[float(q)]
+        images = self.training.images, self.validation.images
+        return tuning.window_policy(policy)(self.network(depth), *images)
+
+    def trained(
+        self, depth: int, seed: int, prepare: Callable[[Split], Split] = lambda split: split
+    ) -> tuple[ReluNetwork, list[int]]:
+        """Return a network trained as the committed ones are, and its validation history."""
+        chosen = SETTINGS | {"target": TARGETS[self.dataset], "seed": seed}
+        if self.quick:
+            chosen["epochs"] = 1
+        splits = prepare(self.training), prepare(self.validation)
+        return train(*splits, architecture(depth, 400), **chosen)
+
+    def validate(
+        self, network: ReluNetwork, simulate: Callable[[Tensor], Simulation]
+    ) -> Comparison:
+        """Return what a simulator does with the validation images, beside the ReLU network."""
+        images, labels = self.validation
+        return comparison(network.logits(images.double()), labels, images, simulate)
 
     def judge(
         self,
@@ -62,72 +107,26 @@ class Lab:
         dtype: torch.dtype = torch.float32,
         n_images: int | None = None,
     ) -> Comparison:
-        """Return what a simulator does with the test images, beside the float64 ReLU network.
+        """Return what a simulator does with the test images, or with the first so many.
 
-        With ``n_images``, with the first so many.
+        It is set beside the float64 ReLU network.
         """
-        images, labels = (part[:n_images] for part in self._splits()["test"])
+        images, labels = (part[:n_images] for part in self._splits[2])
         relu_logits = self._relu_logits(network)[:n_images]
         return comparison(relu_logits, labels, images.to(dtype), simulate)
 
+    @cache
+    def _relu_logits(self, network: ReluNetwork) -> Tensor:
+        return network.logits(self._splits[2].images.double())
+
     def tally(self, simulate: Callable, count: Callable) -> list[dict]:
         """Return ``count(simulate(test images), their labels)``: rows that are no comparison."""
-        images, labels = self._splits()["test"]
+        images, labels = self._splits[2]
         return count(simulate(images.double()), labels)
-
-    def validate(
-        self, network: ReluNetwork, simulate: Callable[[Tensor], Simulation]
-    ) -> Comparison:
-        """Return what a simulator does with the validation images, beside the ReLU network."""
-        images, labels = self.validation()
-        return comparison(network.logits(images.double()), labels, images, simulate)
 
     def shown(self, image: int) -> Tensor:
         """Return the pixels of one test image, (1, 784) float64, to draw what a network does."""
-        images = self._splits()["test"].images
+        images = self._splits[2].images
         if not 0 <= image < len(images):
             raise InputError(f"--image {image}: the test images are 0 to {len(images) - 1}")
         return images[image : image + 1].double()
-
-    def trained(
-        self, depth: int, seed: int, standardise: Callable[[Split], Split] = lambda split: split
-    ) -> tuple[ReluNetwork, list[int]]:
-        """Return a network trained as the committed ones are, and its validation history."""
-        chosen = SETTINGS | {"target": TARGETS[self.dataset], "seed": seed}
-        if self.quick:
-            chosen["epochs"] = 1
-        splits = standardise(self.training()), standardise(self.validation())
-        return train(*splits, architecture(depth, 400), **chosen)
-
-    def _load_splits(self) -> dict[str, Split]:
-        splits = load_dataset(self.dataset, self._setting.data_dir)
-        named = dict(zip(QUICK_IMAGES, splits, strict=True))
-        if not self.quick:
-            return named
-        return {name: Split(*(v[: QUICK_IMAGES[name]] for v in s)) for name, s in named.items()}
-
-    def _network(self, depth: int) -> ReluNetwork:
-        """Return the trained network of a depth."""
-        return load_networks(self._setting.models, self.dataset, [depth])[depth]
-
-    def _candidates(self, depth: int) -> dict[float, list[float]]:
-        """Return window lengths by quantile of the training images' spikes."""
-        return windows.quantiles(self.network(depth), self.training().images, tuning.QUANTILES)
-
-    def _automatic_quantile(self, depth: int) -> float:
-        """Return the quantile that ``ttfs.tuning.automatic`` chooses."""
-        images = self.validation().images
-        return tuning.automatic(self.network(depth), self.candidates(depth), images)
-
-    def _windows(self, depth: int, policy: str) -> list[float]:
-        """Return the window lengths of a policy, in the command line's words."""
-        name, _, number = policy.partition(":")
-        if name == "automatic":
-            return self.candidates(depth)[self.automatic_quantile(depth)]
-        if name == "quantile" and float(number) in tuning.QUANTILES:
-            return self.candidates(depth)[float(number)]
-        images = self.training().images
-        return tuning.window_policy(policy)(self.network(depth), images, self.validation().images)
-
-    def _network_logits(self, network: ReluNetwork) -> Tensor:
-        return network.logits(self._splits()["test"].images.double())

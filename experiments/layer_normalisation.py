@@ -4,10 +4,6 @@ ttfs.windows.normalise_layers rescales weights and biases, once, by what trainin
 window takes one unit of time, and the function stays what it is, to depth 64. The recipe of the
 original write-up rescales each sample's activations as it runs: to stay exact, every threshold
 would have to be divided by a factor that differs from image to image. It is measured here.
-
-    python experiments layer_normalisation
-    python experiments layer_normalisation --quick
-    python experiments layer_normalisation --redraw     # from the results alone
 """
 
 from functools import partial
@@ -21,7 +17,14 @@ from ttfs.conversion import convert
 from ttfs.metrics import points_lost
 from ttfs.network import random_network
 from ttfs.simulation import closed_form
-from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, corner_note, depth_style, label_ends
+from ttfs.stages.figures import (
+    RELU_COLOUR,
+    SNN_COLOUR,
+    WIDTH,
+    corner_note,
+    depth_style,
+    plain_ticks,
+)
 from ttfs.stages.options import DTYPES
 from ttfs.stages.results import chosen, grouped
 from ttfs.stages.tables import Table, two_places
@@ -43,7 +46,7 @@ def cases(lab) -> list[dict]:
 def measure(lab, depth: int, trained: bool) -> list[dict]:
     """Return a row a layer, a row a precision, and of a trained network what the recipe does."""
     network = lab.network(depth) if trained else random_network(architecture(depth, 400), seed=0)
-    images = lab.training().images
+    images = lab.training.images
     lengths = calibrated(network, images)
     normalised = normalise_layers(network, lengths)
     after = calibrated(normalised, images.double())
@@ -67,7 +70,7 @@ def measure(lab, depth: int, trained: bool) -> list[dict]:
         rows.append({"kind": "network", "dtype": dtype} | latency | errors | found.counts)
     if trained:
         rows += lab.tally(lambda x: [x, *network.activations(x)], sample_factors)
-        recipe = judge_logits(lab, network, recipe_logits, network)
+        recipe = judge_logits(lab, network, partial(recipe_logits, network))
         rows.append({"kind": "recipe", **recipe.counts})
     return rows
 
@@ -86,28 +89,28 @@ def sample_factors(values: list[torch.Tensor], _) -> list[dict]:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a network and precision, and what the recipe loses."""
-    lines = []
-    for row in chosen(rows, kind="network"):
+
+    def lost_by_recipe(row: dict) -> str:
         recipe = chosen(rows, kind="recipe", depth=row["depth"]) if row["trained"] else []
-        cells = [
-            f"{row['depth']}",
-            "trained" if row["trained"] else "random",
-            row["dtype"],
-            f"{row['latency']:.1f}",
-            f"{row['latency_after']:.0f}",
-            f"{row['agreements']:,} of {row['n_test']:,}",
-            f"{row['relative_error']:.1e}",
-            two_places(points_lost(recipe[0])) if recipe else "-",
-        ]
-        lines.append(cells)
-    header = ("depth", "network", "dtype", "latency, calibrated", "latency, normalised")
-    header += ("same label", "logit error", "points lost by the recipe")
-    return Table(header, lines, 3, "latency in input windows, error of the largest logit")
+        return two_places(points_lost(recipe[0])) if recipe else "-"
+
+    columns = {
+        "depth": "{depth}",
+        "network": lambda row: "trained" if row["trained"] else "random",
+        "dtype": "{dtype}",
+        "latency, calibrated": "{latency:.1f}",
+        "latency, normalised": "{latency_after:.0f}",
+        "same label": "{agreements:,} of {n_test:,}",
+        "logit error": "{relative_error:.1e}",
+        "points lost by the recipe": lost_by_recipe,
+    }
+    title = "latency in input windows, error of the largest logit"
+    return Table.of(chosen(rows, kind="network"), columns, 3, title)
 
 
 def draw(rows: list[dict]) -> Figure:
     """Draw windows and weights before and after, and the factor that differs between images."""
-    figure = Figure(figsize=(WIDTH, 2.7))
+    figure = Figure(figsize=(WIDTH, 2.5))
     left, middle, right = figure.subplots(1, 3)
     for (trained, _), layers in grouped(chosen(rows, kind="layer"), "trained", "depth").items():
         draw_before_and_after(left, layers, "window", trained)
@@ -125,15 +128,9 @@ def draw(rows: list[dict]) -> Figure:
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
     middle.set_yticks((0.05, 0.1, 0.2, 0.5))
-    figure.legend(loc="outside lower left", ncols=2, title="dots: trained; lines: untrained")
-    label_ends(right, draw_factors(right, rows))
+    left.legend(loc="upper right", title="dots: trained;\nlines: untrained", title_fontsize=6)
+    draw_factors(right, rows)
     return figure
-
-
-def plain_ticks(axis) -> None:
-    """Write the numbers of a logarithmic axis as they are."""
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
 
 
 def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> None:
@@ -144,24 +141,19 @@ def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> 
     axes.plot(place, [row[f"{key}_after"] for row in layers], "--", color=SNN_COLOUR, **style)
 
 
-def draw_factors(axes, rows: list[dict]) -> list[tuple[float, float, str]]:
-    """Draw the median of the images' factors by layer, and the deepest network's band.
-
-    Return where the curves end, with their names.
-    """
-    groups, ends = grouped(chosen(rows, kind="sample"), "depth"), []
+def draw_factors(axes, rows: list[dict]) -> None:
+    """Draw the median of the images' factors by layer, and the deepest network's band."""
+    groups = grouped(chosen(rows, kind="sample"), "depth")
     for depth, found in groups.items():
         layers = [row["layer"] for row in found]
         low, median, high = zip(*(row["factor"] for row in found), strict=True)
         if depth == max(groups):
             axes.fill_between(layers, low, high, color="0.9", lw=0)
-        axes.plot(layers, median, "-", ms=3, lw=0.8, **depth_style(depth))
-        ends.append((layers[-1], median[-1], f"depth {depth}"))
+        axes.plot(layers, median, ms=3, lw=0.8, label=f"depth {depth}", **depth_style(depth))
     corner_note(axes, f"band: 5 to 95 % of\nthe images, depth {max(groups)}")
+    axes.legend(loc="lower right")
     axes.set_yscale("log")
     plain_ticks(axes.yaxis)
     axes.set_yticks((1, 2, 5, 10, 20, 50))
-    axes.set_xlim(right=max(groups) + 2.5)
     axes.set_xlabel("Weight layer")
     axes.set_ylabel("A sample's own scale (max - min), by\nwhich its bias would be divided")
-    return ends

@@ -114,21 +114,17 @@ def panel(snn, pixels, simulation, n: int, neuron: int) -> dict:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a panel: its neuron, threshold and times."""
-    lines = [
-        [
-            f"{row['layer']}",
-            f"{row['neuron']}",
-            row["neuron_model"],
-            "yes" if row["guard"] else "no",
-            f"{row['threshold']:.3f}",
-            f"{row['t_min']:.3f}",
-            "silent" if row["spike"] is None else f"{row['spike']:.3f}",
-            f"{row['t_max']:.3f}",
-        ]
-        for row in rows
-    ]
-    header = ("layer", "neuron", "model", "guard", "threshold", "t_min", "spike", "t_max")
-    return Table(header, lines, title="potentials drawn")
+    columns = {
+        "layer": "{layer}",
+        "neuron": "{neuron}",
+        "model": "{neuron_model}",
+        "guard": lambda row: "yes" if row["guard"] else "no",
+        "threshold": "{threshold:.3f}",
+        "t_min": "{t_min:.3f}",
+        "spike": lambda row: "silent" if row["spike"] is None else f"{row['spike']:.3f}",
+        "t_max": "{t_max:.3f}",
+    }
+    return Table.of(rows, columns, 0, "potentials drawn")
 
 
 def draw(rows: list[dict]) -> Figure:
@@ -163,7 +159,7 @@ def draw_trace(axes, row: dict) -> None:
     axes.plot(
         place(row["input_spikes"]), 0 * place(row["input_spikes"]), "|", ms=4, mew=0.4, **below
     )
-    mark_spike(axes, row, place, np.interp(row["spike"] or row["t_max"], times, potential), colour)
+    mark_spike(axes, row, place, (times, potential), colour)
     axes.set_xlim(0, 2)
     axes.margins(y=0.2)
     axes.set_xticks((0, 1, 2), [f"{ends[0]:.4g}", f"t_min {ends[1]:.4g}", f"t_max {ends[2]:.4g}"])
@@ -171,18 +167,18 @@ def draw_trace(axes, row: dict) -> None:
     corner_note(axes, f"layer {row['layer']}, neuron {row['neuron']}{guard}", y=1.0, fontsize=5.5)
 
 
-def mark_spike(axes, row: dict, place, potential: float, colour) -> None:
+def mark_spike(axes, row: dict, place, curve, colour) -> None:
     """Mark the spike on the potential, or write that there is none."""
     label, offset, beside = "fires", (-5, 3), {"ha": "right", "va": "bottom"}
-    moment = row["spike"]
-    if moment is None:
+    if row["spike"] is None:
         label, offset, beside = "silent", (0, -8), {"ha": "right", "va": "top"}
-    elif moment == row["t_start"]:
+    elif row["spike"] == row["t_start"]:
         label, offset = "threshold below rest: fires at once", (6, 0)
         beside = {"ha": "left", "va": "center"}
-    elif moment < row["t_min"]:
+    elif row["spike"] < row["t_min"]:
         label = "fires before t_min"
-    x = place(row["t_max"] if moment is None else moment)
-    if moment is not None:
-        axes.plot(x, potential, "o", color=colour, ms=3.5, clip_on=False)
-    note(axes, label, (x, potential), offset, 5.5, **beside)
+    moment = row["t_max"] if row["spike"] is None else row["spike"]
+    point = (place(moment), np.interp(moment, *curve))
+    if row["spike"] is not None:
+        axes.plot(*point, "o", color=colour, ms=3.5, clip_on=False)
+    note(axes, label, point, offset, 5.5, **beside)

@@ -3,10 +3,6 @@
 Spike times jitter by a Gaussian, in units of the window, if there is a spike; silent neurons have
 none. Ten noise seeds. Weights are rounded with torch's own fake quantisation. Windows are
 calibrated, or automatic: short ones that change few labels.
-
-    python experiments robustness
-    python experiments robustness --quick               # two noise seeds
-    python experiments robustness --redraw              # from the results alone
 """
 
 from functools import partial
@@ -73,7 +69,7 @@ def measure(lab, depth: int, policy: str, fault: str, level: float, noise_seed: 
     network = lab.network(depth)
     if fault in COARSE:
         coarse = quantised(network, level, COARSE[fault])
-        snn = convert(coarse, calibrated(coarse, lab.training().images))
+        snn = convert(coarse, calibrated(coarse, lab.training.images))
         return lab.judge(network, partial(closed_form, snn)).counts
     snn = convert(network, lab.windows(depth, policy))
     generator = torch.Generator().manual_seed(noise_seed)
@@ -125,7 +121,7 @@ def draw(rows: list[dict]) -> Figure:
         ("-", "automatic; a scale per neuron"),
     ):
         handles += panels["loss"].plot([], [], style, color="black", lw=0.8, label=name)
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, columnspacing=1)
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, columnspacing=1)
     return figure
 
 

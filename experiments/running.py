@@ -12,6 +12,8 @@ import hashlib
 import importlib
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from ttfs.stages.results import versions
 from ttfs.storage import model_path
 
 lab_of = functools.cache(Lab)  # one a process
+PATIENCE = "10s"  # how long a cluster may take to answer
 
 
 def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | None) -> list[dict]:
@@ -63,19 +66,32 @@ def _measured(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]
     return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]
 
 
+def _end_with(owner: int) -> None:
+    """Let this worker end when the process that it works for is killed."""
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextlib.contextmanager
 def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
     """Yield what runs calls side by side, in processes of this machine or on a Dask cluster."""
     options = {"return_as": "generator_unordered", "batch_size": 1}
     if cluster is None:
-        yield Parallel(n_jobs=jobs, **options)
+        own = {"n_jobs": jobs, "initializer": _end_with, "initargs": (os.getpid(),)}
+        with parallel_config(backend="loky", **own):
+            yield Parallel(**options)
         return
     try:
         from distributed import Client
     except ImportError as error:
         raise InputError("--cluster needs Dask: pip install distributed") from error
     try:
-        client = Client(cluster, timeout="10s")
+        client = Client(cluster, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"no cluster answers at {cluster} ({error})") from error
     with client, parallel_config(backend="dask"):

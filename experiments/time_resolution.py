@@ -4,10 +4,6 @@ A clock of 2^bits ticks a window tests thresholds at ticks, or half a tick lower
 the nearest tick. Windows are calibrated, hold a quantile of the spikes for all layers alike, or the
 best quantile in common or per layer (ttfs.tuning.clocked): chosen on validation images, without
 labels. Accuracy is counted on test images.
-
-    python experiments time_resolution
-    python experiments time_resolution --quick
-    python experiments time_resolution --redraw         # from the results alone
 """
 
 from functools import partial
@@ -17,7 +13,7 @@ from matplotlib.figure import Figure
 from ttfs.conversion import convert
 from ttfs.metrics import points_lost
 from ttfs.simulation import clock_driven
-from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, loss_axis
+from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, legend_above, loss_axis
 from ttfs.stages.results import grouped
 from ttfs.stages.tables import Table, two_places
 from ttfs.tuning import clocked, own_lengths
@@ -63,7 +59,7 @@ def measure(lab, depth: int, policy: str, half_tick: bool, bits: int) -> dict:
     """Return paired counts, and the windows that were used."""
     network, quantiles = lab.network(depth), None
     if policy in TUNED:
-        candidates, images = lab.candidates(depth), lab.validation().images
+        candidates, images = lab.candidates(depth), lab.validation.images
         quantiles = clocked(network, candidates, images, bits, alike=TUNED[policy])
         lengths = own_lengths(candidates, quantiles)
     else:
@@ -115,5 +111,5 @@ def draw(rows: list[dict]) -> Figure:
     first = next(iter(panels.values()))
     first.set_ylabel("Accuracy lost (points, linear to 0.1)")
     figure.supxlabel("Clock (bits: 2^bits ticks a window)")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_above(figure, first, 4)
     return figure

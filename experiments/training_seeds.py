@@ -3,10 +3,6 @@
 The networks of ``train_mnist_pytorch.py`` with five seeds a depth, trained with the same settings.
 One seed gives the same bytes on one machine only: on another processor the same seed ends as
 another of these networks would. Test images report; the validation images say when to stop.
-
-    python experiments training_seeds
-    python experiments training_seeds --quick           # one epoch of training
-    python experiments training_seeds --redraw          # from the results alone
 """
 
 import numpy as np

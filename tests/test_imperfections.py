@@ -64,8 +64,9 @@ def test_spikes_that_noise_adds_or_loses_are_counted():
 
 def identity(n=3000, activation=2.0):
     """Return a layer whose neurons all carry the same activation, and the image that makes it."""
-    network = ReluNetwork([torch.zeros(1, n), torch.ones(n, 1)], [torch.full((n,), activation)] * 1
-                          + [torch.zeros(1)])  # fmt: skip
+    network = ReluNetwork(
+        [torch.zeros(1, n), torch.ones(n, 1)], [torch.full((n,), activation)] * 1 + [torch.zeros(1)]
+    )
     return convert(network, [4.0]), torch.zeros(1, 1, dtype=torch.float64)
 
 

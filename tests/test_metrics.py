@@ -81,9 +81,14 @@ def test_paired_counts_by_hand():
     relu, other = torch.tensor([0, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1])
     row = paired_counts(relu, other, labels)
     assert row == {
-        "n_test": 5, "relu_correct": 3, "snn_correct": 3, "agreements": 2,
-        "relu_alone_correct": 1, "snn_alone_correct": 1, "mcnemar_p": 1.0,
-    }  # fmt: skip
+        "n_test": 5,
+        "relu_correct": 3,
+        "snn_correct": 3,
+        "agreements": 2,
+        "relu_alone_correct": 1,
+        "snn_alone_correct": 1,
+        "mcnemar_p": 1.0,
+    }
     assert points_lost(row | {"snn_correct": 1}) == 40.0
 
 

@@ -23,13 +23,13 @@ SCRIPTS = {
 }
 OTHER = {
     train_mnist_pytorch: ["--epochs 1", "--depths 2", "--seed 1", "--width 20", "--threads 1"],
-    convert_all_models: ["--windows fixed:15", "--engine clock:3", "--dtype float32", "--depths 2",
-                         "--samples 10", "--neuron alpha", "--models elsewhere"],
+    convert_all_models: ["--windows fixed:15", "--engine clock:3", "--dtype float32"]
+    + ["--depths 2", "--samples 10", "--neuron alpha", "--models elsewhere"],
     create_plot: ["--results elsewhere"],
     spike_distribution_plot: ["--samples 10", "--depths 2 4", "--models elsewhere"],
     time_axis_schematic: ["--image 7", "--seed 1"],
     numerical_exactness_test: ["--dtypes float64", "--samples 10", "--random-depths"],
-}  # fmt: skip
+}
 
 
 def name_of(value):

@@ -1,8 +1,14 @@
-import itertools
+"""That what the pages name exists: commands, options, files, targets, links, sections."""
+
+import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from oracles import random_network, random_pixels
 
 import convert_all_models
 import create_plot
@@ -10,21 +16,14 @@ import numerical_exactness_test
 import spike_distribution_plot
 import time_axis_schematic
 import train_mnist_pytorch
-from experiments import (
-    adaptive_windows,
-    degradation_causes,
-    early_decision,
-    layer_normalisation,
-    membrane_traces,
-    robustness,
-    time_resolution,
-    write_readme_tables,
-)
-from ttfs.certificate import verdict
-from ttfs.stages.results import load_results
+from experiments import __main__ as experiments
+from ttfs.simulation import simulator
+from ttfs.stages import readme
+from ttfs.tuning import window_policy
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
+TEXTS = {page: (ROOT / page).read_text() for page in readme.PAGES}
+ALL = "\n".join(TEXTS.values())
 SCRIPTS = {
     "train_mnist_pytorch.py": train_mnist_pytorch,
     "convert_all_models.py": convert_all_models,
@@ -32,96 +31,126 @@ SCRIPTS = {
     "spike_distribution_plot.py": spike_distribution_plot,
     "time_axis_schematic.py": time_axis_schematic,
     "numerical_exactness_test.py": numerical_exactness_test,
-    "experiments/adaptive_windows.py": adaptive_windows,
-    "experiments/degradation_causes.py": degradation_causes,
-    "experiments/early_decision.py": early_decision,
-    "experiments/layer_normalisation.py": layer_normalisation,
-    "experiments/membrane_traces.py": membrane_traces,
-    "experiments/robustness.py": robustness,
-    "experiments/time_resolution.py": time_resolution,
 }
-
-
-def test_tables_are_those_of_the_committed_results():
-    assert write_readme_tables.with_tables(README, ROOT / "results") == README
-
-
-def results(name: str) -> list[dict]:
-    return load_results(ROOT / "results" / f"{name}.json", "")["rows"]
-
-
-def test_the_claim_of_the_first_sentence_is_in_the_results():
-    rows = results("conversion")
-    assert [row["depth"] for row in rows] == [2, 4, 6, 8]
-    assert all(row["agreements"] == row["n_test"] == 10_000 for row in rows)
-
-
-def test_the_exactness_certificate_covers_every_depth_precision_and_engine():
-    rows = results("exactness")
-    certified = {
-        (row["depth"], row["dtype"], row["engine"])
-        for row in rows if row["output"] and row["n_test"] == 10_000
-    }  # fmt: skip
-    dtypes, engines = (
-        ("float64", "float32", "float16", "bfloat16"),
-        ("window", "absolute", "events"),
-    )
-    trained = set(itertools.product((2, 4, 6, 8), dtypes, engines))
-    assert certified == trained | {(64, "float64", "window"), (64, "float32", "window")}
-    assert not verdict(rows)
-
-
-def test_each_network_reaches_98_per_cent():
-    assert all(row["test_correct"] >= 9800 for row in results("training"))
+DOCSTRINGS = {name: script.__doc__ for name, script in SCRIPTS.items()}
+for name in experiments.questions():
+    DOCSTRINGS[name] = importlib.import_module(f"experiments.{name}").__doc__
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_each_script_is_in_the_readme_with_its_command(script):
-    assert f"| `python {script}` |" in README
+    assert f"| `python {script}` |" in TEXTS["README.md"]
 
 
-def test_every_script_and_option_in_the_readme_exists():
-    for command in re.findall(r"`?python ([\w/]+\.py[^`\n|]*)", README):
-        script, *options = command.split()
-        assert (ROOT / script).exists()
-        parse = SCRIPTS[script].parse if script in SCRIPTS else None
-        assert parse is None or parse(options)
+def commands(text: str) -> list[list[str]]:
+    """Return every command that a text shows, from its script's name on."""
+    found = re.findall(r"python ((?:\w+\.py|experiments\b)[^`\n|#)]*)", text)
+    return [command.split() for command in found]
 
 
-def test_every_file_in_the_readme_exists():
+@pytest.mark.parametrize("source", [*readme.PAGES, *DOCSTRINGS])
+def test_every_command_and_option_exists(source):
+    shown = commands(TEXTS.get(source) or DOCSTRINGS.get(source))
+    assert shown or source == "ttfs/README.md" or source in experiments.questions()
+    for script, *options in shown:
+        if script == "experiments" and options:
+            experiments.parse(options[0], options[1:])
+        elif script != "experiments":
+            args = SCRIPTS[script].parse(options)
+            if script == "convert_all_models.py":
+                assert window_policy(args.windows) and [simulator(name) for name in args.engine]
+
+
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_every_file_and_link_exists(page):
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[page]):
+        path, _, anchor = target.partition("#")
+        assert (folder / path).exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", (folder / path).read_text(), re.MULTILINE)
+            assert anchor in {
+                re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in headings
+            }
     names = re.findall(
-        r"(?:\]\(|`)((?:models|results|figures|ttfs|experiments)/[\w./{},]+)", README
+        r"`((?:models|results|figures|ttfs|experiments|tests)/[\w./{},]+)`", TEXTS[page]
     )
-    assert len(names) > 10
     for name in names:
         options = re.search(r"\{(.*?)\}", name)
         for choice in options[1].split(",") if options else [""]:
-            path = ROOT / re.sub(r"\{.*?\}", choice, name)
-            assert path.exists(), path
+            assert (ROOT / re.sub(r"\{.*?\}", choice, name)).exists() or "look" in name, name
 
 
-def test_every_make_target_in_the_readme_exists():
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    used = re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)
-    assert {"reproduce", "test", "figures", "experiments"} <= set(used) <= set(targets)
+def test_every_make_target_in_the_pages_exists():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    used = re.findall(r"(?:`|^)make ([a-z-]+)", ALL, re.MULTILINE)
+    assert {"reproduce", "test", "figures", "experiments", "readme"} <= set(used) <= set(targets)
 
 
-def test_every_test_that_the_readme_promises_runs_on_the_python_it_names():
-    assert "Python 3.11 or newer" in README
+def test_the_python_that_the_readme_names_is_the_one_that_is_tested():
+    assert "Python 3.11 or newer" in TEXTS["README.md"]
     assert "Python 3.11 or newer" in (ROOT / "requirements.txt").read_text()
     assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_make_experiments_runs_every_experiment_and_no_other():
-    makefile = (ROOT / "Makefile").read_text()
-    listed = re.search(r"EXPERIMENTS = (.*?)\n\n", makefile, re.DOTALL)[1].replace("\\", "").split()
-    assert sorted(listed) == sorted(
-        script.split("/")[1].removesuffix(".py") for script in SCRIPTS if "/" in script
+def test_each_experiment_has_a_section_with_its_command_figure_and_table():
+    sections = TEXTS["experiments/README.md"].split("\n## ")[1:]
+    for name in experiments.questions():
+        (section,) = (text for text in sections if f"`python experiments {name}`" in text)
+        assert section.splitlines()[0].endswith("?")
+        assert f"../figures/{name}.png" in section and f"<!-- {name} -->" in section
+
+
+def test_each_file_of_the_package_is_in_its_page():
+    named = set(re.findall(r"`(\w+\.py)`", TEXTS["ttfs/README.md"]))
+    assert {path.name for path in (ROOT / "ttfs").glob("*.py")} <= named
+
+
+def test_tables_are_pasted_between_their_markers_and_nowhere_else(tmp_path):
+    (tmp_path / "a.md").write_text("| new |\n")
+    text = "before\n<!-- a -->\n| old |\n<!-- end -->\nafter\n"
+    assert readme.with_tables(text, tmp_path) == (
+        "before\n<!-- a -->\n| new |\n<!-- end -->\nafter\n"
     )
 
 
-def test_every_figure_is_in_the_readme_and_every_result_is_drawn():
-    figures = {path.stem for path in (ROOT / "figures").glob("*.png")}
-    assert figures == {name for name in re.findall(r"\(figures/(\w+)\.png\)", README)}
-    results = {path.stem for path in (ROOT / "results").glob("*.json")}
-    assert results == figures - {"depth_comparison"} | {"conversion", "training", "exactness"}
+def test_a_place_for_a_table_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="a place for the table nonsense"):
+        readme.with_tables("<!-- nonsense -->\n<!-- end -->\n", tmp_path)
+
+
+def test_pages_are_rewritten_where_they_are(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.md").write_text("| new |\n")
+    for page in readme.PAGES:
+        (tmp_path / page).parent.mkdir(exist_ok=True)
+        (tmp_path / page).write_text(f"{page}\n<!-- a -->\n<!-- end -->\n")
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    readme.main([])
+    for page in readme.PAGES:
+        assert (tmp_path / page).read_text() == f"{page}\n<!-- a -->\n| new |\n<!-- end -->\n"
+    assert str(tmp_path / "README.md") in capsys.readouterr().out
+
+
+def test_the_code_on_the_page_runs():
+    network, pixels = random_network([12, 8, 4]), random_pixels(9, 12)
+    (code,) = re.findall(r"```python\n(.*?)```", TEXTS["ttfs/README.md"], re.DOTALL)
+    names = {"weights": network.weights, "biases": network.biases}
+    names |= {"training_pixels": pixels, "test_pixels": pixels}
+    exec(code, names)
+    torch.testing.assert_close(names["simulation"].logits, network.logits(pixels))
+
+
+def test_the_package_imports_nothing_that_only_scripts_need():
+    """In a new process: the tests have imported everything already."""
+    modules = [path.stem for path in (ROOT / "ttfs").glob("*.py") if path.stem != "__init__"]
+    code = f"import sys, {', '.join(f'ttfs.{name}' for name in modules)}\n"
+    code += "heavy = {'matplotlib', 'argparse', 'tqdm', 'torchvision', 'sklearn', 'joblib'}\n"
+    code += "print(*sorted(heavy & {m.split('.')[0] for m in sys.modules} - before))"
+    before = (
+        "import sys, torch, numpy, scipy.stats\nbefore = {m.split('.')[0] for m in sys.modules}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", before + code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("", "")

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_network, random_pixels
-from experiments.readout import is_certain, output_potentials, promised_logits
 
+from experiments.readout import is_certain, output_potentials, promised_logits
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
 from ttfs.simulation import closed_form
@@ -80,7 +80,8 @@ def test_a_spike_at_the_moment_of_reading_is_promised_and_a_tie_is_not_certain()
     times = torch.tensor([[2.0, 4.0]])
     assert promised_logits(snn, times, 2.0).tolist() == [[3.5, 5.0]]  # 0.5 + 3, -1 + 6
     # At 4.5 class 1 leads by 0.75 with neuron 1 waiting; weights 2 and 0.5 let class 0 draw level.
-    tied = convert(ReluNetwork([[[1.0, 1.0]], [[0.0, 0.0], [2.0, 0.5]]], [[0.0] * 2, [0.0, 0.75]]),
-                   [4.0])  # fmt: skip
+    tied = convert(
+        ReluNetwork([[[1.0, 1.0]], [[0.0, 0.0], [2.0, 0.5]]], [[0.0] * 2, [0.0, 0.75]]), [4.0]
+    )
     waiting = torch.tensor([[torch.inf, torch.inf]])
     assert [is_certain(tied, waiting, t).item() for t in (4.5, 4.75)] == [False, True]

@@ -4,8 +4,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from oracles import random_network
 from matplotlib.figure import Figure
+from oracles import random_network
 from pipeline import files_below, folders, run
 from torchvision.datasets import MNIST
 
@@ -20,10 +20,13 @@ from ttfs.storage import save_network
 TRAIN, CONVERT, EXACTNESS = train_mnist_pytorch, convert_all_models, numerical_exactness_test
 PLOT, SPIKES, AXIS = create_plot, spike_distribution_plot, time_axis_schematic
 FOLDERS = {
-    TRAIN: ["models", "results"], CONVERT: ["models", "results"],
-    EXACTNESS: ["models", "results"], PLOT: ["results", "figures"],
-    SPIKES: ["models", "results", "figures"], AXIS: ["models", "results", "figures"],
-}  # fmt: skip
+    TRAIN: ["models", "results"],
+    CONVERT: ["models", "results"],
+    EXACTNESS: ["models", "results"],
+    PLOT: ["results", "figures"],
+    SPIKES: ["models", "results", "figures"],
+    AXIS: ["models", "results", "figures"],
+}
 READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
 ROW = {"depth": 2, "engine": "event-driven", "policy": "calibrated", "n_test": 10}
 ROW |= {"relu_correct": 9, "snn_correct": 9, "agreements": 10}
@@ -181,9 +184,10 @@ def test_output_folder_below_a_file_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize(
-    ("script", "file"), [(CONVERT, "results/digits/conversion.json"),
-                         (PLOT, "figures/digits/depth_comparison.png")], ids=name_of,
-)  # fmt: skip
+    ("script", "file"),
+    [(CONVERT, "results/digits/conversion.json"), (PLOT, "figures/digits/depth_comparison.png")],
+    ids=name_of,
+)
 def test_folder_in_place_of_an_output_file_is_refused(capsys, root, script, file):
     (root / file).unlink(missing_ok=True)
     (root / file).mkdir(parents=True)

@@ -41,10 +41,15 @@ def helps(tmp_path_factory) -> dict:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     running = {
         script: subprocess.Popen(
-            [sys.executable, "-B", ROOT / script, "--help"], cwd=elsewhere, text=True,
-            env=os.environ | {"COLUMNS": "300"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) for script in HELP
-    }  # fmt: skip
+            [sys.executable, "-B", ROOT / script, "--help"],
+            cwd=elsewhere,
+            text=True,
+            env=os.environ | {"COLUMNS": "300"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for script in HELP
+    }
     ended = {script: (*process.communicate(), process) for script, process in running.items()}
     assert list(elsewhere.iterdir()) == []
     return ended

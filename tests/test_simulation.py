@@ -78,11 +78,13 @@ def test_closed_form_agrees_with_rational_arithmetic(data):
     # Eighths are exact in binary, so that the float64 result must equal the rational one exactly.
     eighths = st.integers(-24, 24).map(lambda k: Fraction(k, 8))
     n_in, n_out = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
-    weight = data.draw(st.lists(st.lists(eighths, min_size=n_out, max_size=n_out),
-                                min_size=n_in, max_size=n_in))  # fmt: skip
+    weight = data.draw(
+        st.lists(st.lists(eighths, min_size=n_out, max_size=n_out), min_size=n_in, max_size=n_in)
+    )
     bias = data.draw(st.lists(eighths, min_size=n_out, max_size=n_out))
-    pixels = [Fraction(k, 8) for k in data.draw(
-        st.lists(st.integers(0, 8), min_size=n_in, max_size=n_in))]  # fmt: skip
+    pixels = [
+        Fraction(k, 8) for k in data.draw(st.lists(st.integers(0, 8), min_size=n_in, max_size=n_in))
+    ]
     length = Fraction(data.draw(st.integers(1, 60)), 4)
     neuron = data.draw(st.sampled_from(["B1", "alpha"]))
     t_in = [1 - x if x > 0 else None for x in pixels]
@@ -207,8 +209,11 @@ def test_spike_times_are_differentiable_down_to_the_parameters():
     for run, kept in ((network.logits, relu_gradients), (None, snn_gradients)):
         weights = [w.clone().requires_grad_() for w in network.weights]
         copied = ReluNetwork(weights, network.biases)
-        logits = copied.logits(pixels) if run else closed_form(
-            convert(copied, [50.0]), pixels, "absolute").logits  # fmt: skip
+        logits = (
+            copied.logits(pixels)
+            if run
+            else closed_form(convert(copied, [50.0]), pixels, "absolute").logits
+        )
         logits.square().sum().backward()
         kept += [w.grad for w in weights]
     for expected, found in zip(relu_gradients, snn_gradients, strict=True):
@@ -224,8 +229,11 @@ def test_audits_of_batches_add_up_to_that_of_the_whole():
     for a, b, total in zip(first, second, whole, strict=True):
         added = a + b
         assert (added.spikes, added.saturations, added.images, added.dead_neurons) == (
-            total.spikes, total.saturations, 40, total.dead_neurons,
-        )  # fmt: skip
+            total.spikes,
+            total.saturations,
+            40,
+            total.dead_neurons,
+        )
         assert added.largest_activation == pytest.approx(total.largest_activation, rel=1e-14)
 
 

@@ -34,9 +34,11 @@ def test_one_seed_gives_one_network_and_another_seed_another(digits):
 def test_training_stops_when_validation_reaches_the_target(digits):
     seen = []
     _, history = train(
-        *digits[:2], architecture(2, 50), **{**SETTINGS, "epochs": 30, "target": 90.0},
+        *digits[:2],
+        architecture(2, 50),
+        **{**SETTINGS, "epochs": 30, "target": 90.0},
         after_epoch=seen.append,
-    )  # fmt: skip
+    )
     assert len(history) == len(seen) < 30
     assert history[-1] >= 180 and all(correct < 180 for correct in history[:-1])
     assert seen[-1] == 100 * history[-1] / 200
@@ -63,9 +65,10 @@ def test_the_learning_rate_halves_after_ten_epochs(digits, monkeypatch):
     rates = []
     original = torch.optim.Adam.step
     monkeypatch.setattr(
-        torch.optim.Adam, "step",
+        torch.optim.Adam,
+        "step",
         lambda self, *a: (rates.append(self.param_groups[0]["lr"]), original(self, *a))[1],
-    )  # fmt: skip
+    )
     tiny = Split(digits[0].images[:64], digits[0].labels[:64])
     train(tiny, digits[1], architecture(2, 5), **{**SETTINGS, "epochs": 21})
     assert rates == 10 * [1e-3] + 10 * [5e-4] + [2.5e-4]

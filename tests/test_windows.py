@@ -125,17 +125,22 @@ def test_images_that_cannot_choose_a_window_are_refused(choose):
     broken = x.clone()
     broken[2, 3] = float("nan")
     for bad, words in (
-        (broken, r"not \[0, 1\]"), (255 * x, r"not \[0, 1\]"), ((255 * x).byte(), "divide them"),
-        (x[:0], "there are none"), (x[:, :6], r"not \(n_batch, 7\)"),
-    ):  # fmt: skip
+        (broken, r"not \[0, 1\]"),
+        (255 * x, r"not \[0, 1\]"),
+        ((255 * x).byte(), "divide them"),
+        (x[:0], "there are none"),
+        (x[:, :6], r"not \(n_batch, 7\)"),
+    ):
         with pytest.raises(InputError, match=words):
             choose(network, bad)
 
 
 @pytest.mark.parametrize("choose", [calibrated, lambda n, x: quantile(n, x, 0.9)])
 def test_activations_that_overflow_are_refused(choose):
-    network = ReluNetwork([torch.full((7, 5), 1e30), torch.full((5, 5), 1e30), torch.ones(5, 3)],
-                          [torch.zeros(5), torch.zeros(5), torch.zeros(3)])  # fmt: skip
+    network = ReluNetwork(
+        [torch.full((7, 5), 1e30), torch.full((5, 5), 1e30), torch.ones(5, 3)],
+        [torch.zeros(5), torch.zeros(5), torch.zeros(3)],
+    )
     with pytest.raises(InputError, match="overflow"):
         choose(network, random_pixels(5, 7).float())
 

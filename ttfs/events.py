@@ -5,7 +5,7 @@ clock of its own, started at t_start (the previous layer's t_min), so that time 
 late the window is.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -45,14 +45,8 @@ def event_driven(
     traced : collection of (layer, neuron)
         Hidden layers counted from 1, neurons from 0; the potentials to keep, for one image. The
         result's ``traces`` has an (n_points, 2) tensor for each: absolute time, and potential, at
-        the corners of the piecewise-linear curve, from t_start or its first input spike, whichever
-        comes first, to t_max.
-
-    Raises
-    ------
-    InputError
-        If the pixels do not fit the network, one lies outside [0, 1], B1 is asked for without its
-        guard, or a trace is asked of more than one image or of a neuron that does not exist.
+        the corners of the piecewise-linear curve, from t_start (or an input spike even before) to
+        t_max.
 
     """
     pixels = checked_pixels(pixels, snn.n_in)
@@ -64,17 +58,20 @@ def event_driven(
     times = encode(pixels)  # on the clock of the layer that receives the spikes: 0 is its t_start
     time_left, counts, traces = [], [], {}
     for layer in snn.hidden:
-        number = layer.window.layer
-        recorded = [neuron for traced_layer, neuron in traced if traced_layer == number]
-        offset, early, corners = _crossings(layer, times, guard, recorded)
+        corners = [] if traced else None
+        parts = _integrated(layer, times, not layer.neuron.guarded, corners)
+        potential, slope, early = (torch.cat(part) for part in zip(*parts, strict=True))
+        offset = (layer.threshold.to(slope) - potential) / slope  # of the crossing, from t_min
+        for number, neuron in traced:
+            if number == layer.window.layer:
+                line = (potential[0, neuron], slope[0, neuron])
+                traces[number, neuron] = _curve(layer, neuron, corners, *line)
         times, layer_counts = _first_spikes(layer, offset, early, guard)
         time_left.append(torch.where(torch.isfinite(times), layer.window.length - times, 0))
         counts.append(layer_counts)
-        traces |= {(number, neuron): curve for neuron, curve in zip(recorded, corners, strict=True)}
     potential = torch.cat([part[0] for part in _integrated(snn.readout, times)])
     logits = potential + snn.readout.synapses.bias().to(potential)
-    windows = [layer.window for layer in snn.hidden]
-    return Simulation(windows, time_left, logits, counts, traces)
+    return Simulation([layer.window for layer in snn.hidden], time_left, logits, counts, traces)
 
 
 def _check_traced(snn: SpikingNetwork, pixels: Tensor, traced) -> None:
@@ -87,44 +84,29 @@ def _check_traced(snn: SpikingNetwork, pixels: Tensor, traced) -> None:
             raise InputError(f"there is no neuron {neuron} in hidden layer {layer} to trace")
 
 
-def _crossings(
-    layer: SpikingLayer, times: Tensor, guard: bool, recorded: list[int]
-) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-    """Return when each neuron of a hidden layer meets its threshold, and the potentials recorded.
-
-    First the crossing from t_min on, counted from t_min: negative if the threshold was met before.
-    Then the first crossing before t_min, counted from t_start: ``inf`` if there is none, and None
-    for a neuron whose threshold counts from t_min only. Both are (n_batch, n_out).
-    """
-    threshold = layer.threshold.to(times)
-    watched = None if layer.neuron.guarded else threshold
-    parts, corners = [], [] if recorded else None
-    for potential, slope, first in _integrated(layer, times, watched, corners):
-        offset = (threshold - potential) / slope  # the line from t_min on meets the threshold
-        parts.append((offset, first))
-    offset = torch.cat([part[0] for part in parts])
-    early = None if watched is None else torch.cat([part[1] for part in parts])
-    curves = []
-    for neuron in recorded:  # of one image: potential and slope are those of the only part
-        points = [] if corners and corners[0][0] <= 0 else [(layer.t_start, 0.0)]
-        points += [(t + layer.t_start, v[0, neuron].item()) for t, v in corners]
-        end = potential[0, neuron] + slope[0, neuron] * layer.window.length
-        points += [(layer.t_min, potential[0, neuron].item()), (layer.t_max, end.item())]
-        curves.append(torch.tensor(points, dtype=torch.float64))
-    return offset, early, curves
+def _curve(layer: SpikingLayer, neuron: int, corners: list, potential, slope) -> Tensor:
+    """Return a neuron's potential as points (time, potential), given what it is from t_min on."""
+    points = [] if corners and corners[0][0] <= 0 else [(layer.t_start, 0.0)]
+    points += [(t + layer.t_start, v[0, neuron].item()) for t, v in corners]
+    end = potential + slope * layer.window.length
+    points += [(layer.t_min, potential.item()), (layer.t_max, end.item())]
+    return torch.tensor(points, dtype=torch.float64)
 
 
 def _first_spikes(
-    layer: SpikingLayer, offset: Tensor, early: Tensor | None, guard: bool
+    layer: SpikingLayer, offset: Tensor, early: Tensor, guard: bool
 ) -> tuple[Tensor, dict]:
-    """Return when each neuron fires, counted from t_min, and the counts of the layer's audit."""
-    length = layer.window.length
+    """Return when each neuron fires, counted from t_min, and the counts of the layer's audit.
+
+    ``offset`` is the crossing from t_min on, counted from there, and negative if the threshold was
+    met before; ``early`` the first crossing before t_min, counted from t_start, ``inf`` for none.
+    """
+    length, until = layer.window.length, layer.t_min - layer.t_start
     counts = crossing_counts(length - offset, layer.window)
     should_fire = offset < length
     times = torch.where(should_fire, offset.clamp(min=0), torch.inf)
-    if early is None:
+    if layer.neuron.guarded:
         return times, counts
-    until = layer.t_min - layer.t_start
     premature = early < until
     if guard:
         return times, counts | {"held_back": int((premature & (offset > 0)).sum())}
@@ -134,14 +116,15 @@ def _first_spikes(
 
 
 def _integrated(
-    layer: SpikingLayer,
-    times: Tensor,
-    threshold: Tensor | None = None,
-    corners: list | None = None,
-):
-    """Yield potentials and slopes at t_min, and first crossings before it, of parts of a batch."""
+    layer: SpikingLayer, times: Tensor, watched: bool = False, corners: list | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield potentials and slopes at t_min, and first crossings before it, of parts of a batch.
+
+    Crossings are found if they are ``watched``; otherwise all are ``inf``.
+    """
     times = -layer.received(-times)  # of a pooled group, the earliest spike
     weight, until = layer.synapses.matrix().to(times), layer.t_min - layer.t_start
+    threshold = layer.threshold.to(times) if watched else None
     if layer.neuron.forced:  # its own slope is one more input, which fires at t_start
         times = torch.cat([times, times.new_zeros(len(times), 1)], dim=1)
         weight = torch.cat([weight, layer.slope_before.to(times)[None]])
@@ -163,18 +146,9 @@ def _integrate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the potentials and slopes at the time ``until``, and each first crossing before it.
 
-    Parameters
-    ----------
-    weight : (n_in, n_out) tensor
-    times : (n_batch, n_in) tensor
-        When each input fires; ``inf`` if it does not.
-    until : float
-        Where integration ends, after the last spike.
-    threshold : (n_out,) tensor or None
-        None if crossings are of no interest: ``inf`` is returned.
-    corners : list or None
-        For a batch of one: every event's time and the potentials then are appended to it.
-
+    ``weight`` is (n_in, n_out); ``times``, (n_batch, n_in), are when each input fires, ``inf`` if
+    it does not, and ``until`` is later. Without a ``threshold``, (n_out,), no crossing is found. In
+    a batch of one, every event's time and the potentials then are appended to ``corners``.
     """
     # Row e of ``times`` has every image's e-th event. Images with many events come first, so that
     # those that have an e-th event are the first ``active[e]``.

@@ -26,21 +26,8 @@ __all__ = ["Simulation", "clock_driven", "closed_form", "event_driven", "simulat
 def simulate(snn: SpikingNetwork, pixels: Tensor, fire: FiringRule = crossing) -> Simulation:
     """Return what a network does whose spikes obey a firing rule, the input's among them.
 
-    Differentiable with respect to the pixels and the network's parameters, as far as the rule is.
-
-    Parameters
-    ----------
-    snn : SpikingNetwork
-    pixels : (n_batch, n_in) floating tensor, in [0, 1]
-        Its dtype and device decide those of the computation.
-    fire : callable
-        From (drive, window) to the time left of each spike: see ``ttfs.neurons.crossing``.
-
-    Raises
-    ------
-    InputError
-        If the pixels do not fit the network, or one lies outside [0, 1].
-
+    ``pixels`` are (n_batch, n_in), in [0, 1]; their dtype and device decide those of the
+    computation. Differentiable as far as the rule is. InputError if the pixels do not fit.
     """
     pixels = checked_pixels(pixels, snn.n_in)
     return propagate(snn.layers, pixels if fire is crossing else fire(pixels, INPUT), fire)
@@ -93,12 +80,6 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
         Its dtype and device decide those of the computation.
     time : "window" or "absolute"
 
-    Raises
-    ------
-    InputError
-        If the pixels do not fit the network, one lies outside [0, 1], or the time convention is
-        unknown.
-
     """
     if time == "window":
         return simulate(snn, pixels)
@@ -128,21 +109,8 @@ def clock_driven(
 
     The firing rule is ``ttfs.imperfections.clock``; the input lives on the same clock. A spike that
     the clock loses, because it would have come in the window's last part tick, is counted as
-    missing; one that ``half_tick`` adds, as spurious.
-
-    Parameters
-    ----------
-    snn : SpikingNetwork
-    pixels : (n_batch, n_in) floating tensor, in [0, 1]
-    bits : int
-        At least 0; at most what the dtype can tell apart, 53 in float64, 24, 11 and 8 below.
-    half_tick : bool
-
-    Raises
-    ------
-    InputError
-        If the pixels do not fit the network, one lies outside [0, 1], or ``bits`` is out of range.
-
+    missing; one that ``half_tick`` adds, as spurious. InputError if there are fewer bits than 0 or
+    more than the dtype can tell apart: 53 in float64, 24, 11 and 8 below.
     """
     pixels = checked_pixels(pixels, snn.n_in)
     finest = 1 - round(math.log2(torch.finfo(pixels.dtype).eps))

@@ -56,11 +56,24 @@ def label_ends(axes, ends: list[tuple[float, float, str]], fontsize: float = 6) 
 
 def loss_axis(axis, largest: float = 99.0, linear_to: float = 0.1, smallest: float = 0.0) -> None:
     """Give an axis of points lost its scale: linear up to ``linear_to``, logarithmic beyond."""
-    name = axis.axis_name
+    name, low = axis.axis_name, min(-1.2 * linear_to, 1.2 * smallest)
     getattr(axis.axes, f"set_{name}scale")("symlog", linthresh=linear_to)
-    getattr(axis.axes, f"set_{name}lim")(min(-1.2 * linear_to, 1.2 * smallest), largest)
-    ticks = [tick for tick in (-1, -0.1, 0, 0.1, 1, 10, 90) if abs(tick) >= linear_to or tick == 0]
+    ticks = [t for t in (-10, -1, -0.1, 0, 0.1, 1, 10, 90) if t == 0 or abs(t) >= linear_to]
+    ticks = [tick for tick in ticks if low <= tick <= largest]
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    getattr(axis.axes, f"set_{name}lim")(low, largest)
+
+
+def plain_ticks(axis) -> None:
+    """Write the numbers of a logarithmic axis as they are."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def legend_above(figure: Figure, axes, columns: int) -> None:
+    """Write the names of a panel's curves above all panels, where they cover nothing."""
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=columns)
 
 
 def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[Figure, dict]:

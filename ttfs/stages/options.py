@@ -23,119 +23,6 @@ PLACES = ("dataset", "data_dir", "models", "results", "figures")
 PLACES += ("formats", "redraw", "jobs", "cluster")
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keep the description as written, and show defaults."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose help is the script's docstring and whose errors take one line.
-
-    What is made with other settings than the committed ones never lands beside them: by default it
-    goes to the folder ``look`` in ``models``, ``results`` and ``figures``, which git ignores.
-    """
-
-    def __init__(self, docstring: str, **options) -> None:
-        super().__init__(description=docstring, formatter_class=_Formatter, **options)
-        self.outputs = []
-
-    def error(self, message: str) -> None:
-        """Print the fault on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-    def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Return the arguments: listed values once each, and the folders that they lead to."""
-        args = super().parse_args(argv)
-        for option, value in vars(args).items():
-            if isinstance(value, list):
-                setattr(args, option, list(dict.fromkeys(value)))
-        changed = [o for o, value in settings(args).items() if value != self.get_default(o)]
-        if getattr(args, "redraw", False) and set(changed) - {"quick"}:
-            without = ", ".join(f"--{option.replace('_', '-')}" for option in changed)
-            self.error(f"--redraw draws what was measured: {without} would have no effect")
-        inputs = {"models", "results"} - set(self.outputs)
-        changed += [o for o in inputs if getattr(args, o, None) != self.get_default(o)]
-        for name in self.outputs:
-            if getattr(args, name) is None:
-                setattr(args, name, ROOT / name / ("look" if changed else ""))
-        return args
-
-    def add_data(self) -> None:
-        """Add the options that choose the data set and where it lies."""
-        self.add_argument(
-            "--dataset",
-            choices=DATASETS,
-            default="auto",
-            help="auto: MNIST if on disk or downloadable, else scikit-learn's digits",
-        )
-        self.add_argument(
-            "--data-dir",
-            type=Path,
-            default=os.environ.get("TTFS_DATA_DIR", ROOT / "data"),
-            metavar="DIR",
-            help="folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default",
-        )
-
-    def add_depths(self, smallest: int = 1) -> None:
-        """Add the option that lists depths; from 2 on there is a hidden layer that can fire."""
-        self.add_argument(
-            "--depths",
-            type=whole(smallest),
-            nargs="+",
-            default=list(DEPTHS),
-            metavar="N",
-            help="depths: number of weight layers, hidden + output",
-        )
-
-    def add_samples(self) -> None:
-        """Add the options that test on fewer images."""
-        self.add_argument(
-            "--samples",
-            type=whole(1),
-            metavar="N",
-            help="test on N images drawn with --seed (None: all, in order)",
-        )
-        self.add_seed("random seed")
-
-    def add_seed(self, what: str) -> None:
-        """Add ``--seed``; ``what`` says what it draws."""
-        self.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help=what)
-
-    def add_formats(self) -> None:
-        """Add the options of what draws a figure."""
-        self.add_argument(
-            "--formats", choices=FORMATS, nargs="+", default=["png"], help="of the figure"
-        )
-        self.add_output("figures")
-
-    def add_redraw(self) -> None:
-        """Add the options of what measures on models, then draws."""
-        self.add_argument(
-            "--redraw",
-            action="store_true",
-            help="draw from the results file alone: needs neither images nor models",
-        )
-        self.add_input("models")
-        self.add_output("results")
-        self.add_formats()
-
-    def add_input(self, name: str) -> None:
-        """Add ``--name DIR``, where files of that name are; by default beside the scripts."""
-        self.add_argument(
-            f"--{name}", type=Path, default=ROOT / name, metavar="DIR", help=f"folder with {name}"
-        )
-
-    def add_output(self, name: str) -> None:
-        """Add ``--name DIR``, where files of that name go."""
-        self.outputs.append(name)
-        what = f"where {name} go (None: {name}/, or {name}/look/ with other settings than these)"
-        self.add_argument(f"--{name}", type=Path, metavar="DIR", help=what)
-
-
-def settings(args: argparse.Namespace) -> dict:
-    """Return the arguments that results depend on, for a results file."""
-    return {option: value for option, value in vars(args).items() if option not in PLACES}
-
-
 def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
     """Return the argparse type of whole numbers from ``smallest`` on, up to ``largest``."""
     limits = f"{smallest} or more" if largest is None else f"{smallest} to {largest}"
@@ -166,6 +53,84 @@ def positive(largest: float = math.inf) -> Callable[[str], float]:
         return value
 
     return number
+
+
+COMMON = {  # options that several scripts have
+    "dataset": {"choices": DATASETS, "default": "auto"}
+    | {"help": "auto: MNIST if on disk or downloadable, else scikit-learn's digits"},
+    "data-dir": {"type": Path, "default": os.environ.get("TTFS_DATA_DIR", ROOT / "data")}
+    | {"help": "folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default"},
+    "depths": {"type": whole(1), "nargs": "+", "default": list(DEPTHS), "metavar": "N"}
+    | {"help": "depths: number of weight layers, hidden + output"},
+    "samples": {"type": whole(1), "metavar": "N"}
+    | {"help": "test on N images drawn with --seed (None: all, in order)"},
+    "seed": {"type": whole(0, 2**63 - 1), "default": 0, "help": "random seed"},
+    "formats": {"choices": FORMATS, "nargs": "+", "default": ["png"], "help": "of the figure"},
+    "redraw": {"action": "store_true"}
+    | {"help": "draw from the results file alone: needs neither images nor models"},
+}
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keep the description as written, and show defaults."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is the script's docstring and whose errors take one line.
+
+    What is made with other settings than the committed ones never lands beside them: by default it
+    goes to the folder ``look`` in ``models``, ``results`` and ``figures``, which git ignores.
+    """
+
+    def __init__(self, docstring: str, **options) -> None:
+        super().__init__(description=docstring, formatter_class=_Formatter, **options)
+        self.outputs = []
+
+    def add(self, *names: str, **changes) -> None:
+        """Add options of COMMON, with changes to how they are described."""
+        for name in names:
+            self.add_argument(f"--{name}", **(COMMON[name] | changes))
+
+    def add_inputs(self, *names: str) -> None:
+        """Add ``--name DIR``, where files of that name are; by default beside the scripts."""
+        for name in names:
+            what = {"default": ROOT / name, "help": f"folder with {name}"}
+            self.add_argument(f"--{name}", type=Path, metavar="DIR", **what)
+
+    def add_outputs(self, *names: str) -> None:
+        """Add ``--name DIR``, where files of that name go."""
+        for name in names:
+            what = (
+                f"where {name} go (None: {name}/, or {name}/look/ with other settings than these)"
+            )
+            self.add_argument(f"--{name}", type=Path, metavar="DIR", help=what)
+        self.outputs += names
+
+    def error(self, message: str) -> None:
+        """Print the fault on one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+    def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Return the arguments: listed values once each, and the folders that they lead to."""
+        args = super().parse_args(argv)
+        for option, value in vars(args).items():
+            if isinstance(value, list):
+                setattr(args, option, list(dict.fromkeys(value)))
+        changed = [o for o, value in settings(args).items() if value != self.get_default(o)]
+        if getattr(args, "redraw", False) and set(changed) - {"quick"}:
+            without = ", ".join(f"--{option.replace('_', '-')}" for option in changed)
+            self.error(f"--redraw draws what was measured: {without} would have no effect")
+        inputs = {"models", "results"} - set(self.outputs)
+        changed += [o for o in inputs if getattr(args, o, None) != self.get_default(o)]
+        for name in self.outputs:
+            if getattr(args, name) is None:
+                setattr(args, name, ROOT / name / ("look" if changed else ""))
+        return args
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """Return the arguments that results depend on, for a results file."""
+    return {option: value for option, value in vars(args).items() if option not in PLACES}
 
 
 def usable_device(text: str) -> str:

@@ -1,4 +1,4 @@
-"""From rows to what a stage leaves behind: a results file, a printed table, figures."""
+"""From rows to what a stage leaves behind: a results file, its table, a figure."""
 
 import argparse
 from collections.abc import Callable
@@ -33,16 +33,24 @@ def report(
         dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
     else:
         dataset = choose_dataset(args.dataset, args.data_dir)
-    results, figures = (output_folder(f, dataset) for f in (args.results, args.figures))
-    path, written = results / f"{name}.json", []
+        check_writable(output_folder(args.results, dataset))
+    figures, written = output_folder(args.figures, dataset), []
     check_writable(figures)
+    path = output_folder(args.results, dataset) / f"{name}.json"
     if not args.redraw:
-        check_writable(results)
         written += [save_results(path, script, settings(args), dataset, measure(dataset))]
     rows = load_results(path, command_for(script, dataset), columns)["rows"]
     written += [save_table(table(rows), path)]
     written += save_figures(draw, rows, figures / name, args.formats)
     return f"{dataset}: {table(rows)}\n\n{wrote(written)}"
+
+
+def save_rows(
+    args, script: str, name: str, dataset: str, rows: list[dict], table: Table
+) -> list[Path]:
+    """Write results/name.json and results/name.md of a stage that draws nothing; return both."""
+    path = output_folder(args.results, dataset) / f"{name}.json"
+    return [save_results(path, script, settings(args), dataset, rows), save_table(table, path)]
 
 
 def save_table(table: Table, results: Path) -> Path:

@@ -1,23 +1,30 @@
 """One table, printed in the terminal and pasted into the pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of cells; the first ``text_columns`` hold text, the others numbers."""
+    """A header and lines of cells; the first ``text_columns`` hold text, the others numbers."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    lines: Sequence[Sequence[str]]
     text_columns: int = 0
     title: str = ""  # in the terminal alone: a page has its own words
 
+    @classmethod
+    def of(
+        cls, rows: Iterable[dict], columns: dict[str, str | Callable[[dict], str]], *options
+    ) -> "Table":
+        """Return a line a row of results: each column a format string, or a function of the row."""
+        formats = [f.format_map if isinstance(f, str) else f for f in columns.values()]
+        return cls(list(columns), [[cell(row) for cell in formats] for row in rows], *options)
+
     def __str__(self) -> str:
         """Return it aligned: every column as wide as its widest cell, numbers to the right."""
-        lines = [self.header, *self.rows]
         columns = []
-        for k, column in enumerate(zip(*lines, strict=True)):
+        for k, column in enumerate(zip(self.header, *self.lines, strict=True)):
             justify = str.ljust if k < self.text_columns else str.rjust
             columns.append([justify(cell, max(map(len, column))) for cell in column])
         lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
@@ -27,8 +34,7 @@ class Table:
     def markdown(self) -> str:
         """Return it as Markdown."""
         rule = ["---" if k < self.text_columns else "---:" for k in range(len(self.header))]
-        lines = [self.header, rule, *self.rows]
-        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+        return "".join(f"| {' | '.join(line)} |\n" for line in (self.header, rule, *self.lines))
 
 
 def two_places(points: float) -> str:

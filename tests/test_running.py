@@ -1,0 +1,208 @@
+"""Cases run once each, side by side, and a killed run goes on where it stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pipeline import files_below, folders, run, train
+
+from experiments import __main__ as experiments
+from experiments import early_decision, running
+from experiments.lab import Setting
+from ttfs import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME, OPTIONS = "early_decision", ["--dataset", "digits", "--depths", 2, 3]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("running"))
+
+
+def asked(root: Path, place: Path, *options) -> str:
+    """Run the experiment with results in another folder, and return what it prints."""
+    places = [*folders(root, "models"), *folders(place, "results", "figures")]
+    return run(experiments, NAME, *OPTIONS, *places, *options)
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory) -> dict[str, bytes]:
+    """Return every file of an uninterrupted run."""
+    place = tmp_path_factory.mktemp("whole")
+    asked(root, place, "--jobs", 1)
+    return files_below(place)
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[dict]:
+    """Return the cases that are measured from now on."""
+    measured, measure = [], early_decision.measure
+
+    def counting(lab, **case):
+        measured.append(case)
+        return measure(lab, **case)
+
+    monkeypatch.setattr(early_decision, "measure", counting)
+    return measured
+
+
+def stop_after(monkeypatch, n: int) -> None:
+    """Let the run break off when it has measured n cases."""
+    left, measure = [n], early_decision.measure
+
+    def breaking(lab, **case):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return measure(lab, **case)
+
+    monkeypatch.setattr(early_decision, "measure", breaking)
+
+
+def journal(place: Path) -> Path:
+    return place / "results" / "digits" / f".{NAME}.journal"
+
+
+def test_results_do_not_depend_on_the_number_of_processes(root, tmp_path, whole):
+    asked(root, tmp_path, "--jobs", 2)
+    assert files_below(tmp_path) == whole
+
+
+def test_a_run_that_broke_off_goes_on_with_the_cases_it_lacks(root, tmp_path, whole, monkeypatch):
+    with monkeypatch.context() as context:
+        stop_after(context, 2)
+        with pytest.raises(KeyboardInterrupt):
+            asked(root, tmp_path, "--jobs", 1)
+    assert len(journal(tmp_path).read_text().splitlines()) == 3
+    assert not (tmp_path / "results" / "digits" / f"{NAME}.json").exists()
+    stop_after(monkeypatch, 2)  # two are left, of four
+    asked(root, tmp_path, "--jobs", 1)
+    assert files_below(tmp_path) == whole
+
+
+def test_a_line_that_was_being_written_is_measured_again(
+    root, tmp_path, whole, monkeypatch, counted
+):
+    with monkeypatch.context() as context:
+        stop_after(context, 2)
+        with pytest.raises(KeyboardInterrupt):
+            asked(root, tmp_path, "--jobs", 1)
+    path = journal(tmp_path)
+    os.truncate(path, path.stat().st_size - 30)
+    counted.clear()
+    asked(root, tmp_path, "--jobs", 1)
+    assert len(counted) == 3
+    assert files_below(tmp_path) == whole
+
+
+CHANGES = {
+    "another code": lambda identity: identity | {"code": "0"},
+    "other models": lambda identity: identity | {"models": "0"},
+    "other versions": lambda identity: identity | {"versions": {"torch": "1.0"}},
+    "a short look": lambda identity: identity | {"quick": True},
+    "other depths": lambda identity: identity | {"depths": [2]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_journal_of_something_else_is_begun_anew(root, tmp_path, whole, counted, change):
+    setting = Setting("digits", str(ROOT / "data"), str(root / "models"), (2, 3), False)
+    identity = CHANGES[change](running._identity(NAME, setting))
+    wrong = {"depth": 2, "policy": "calibrated", "fraction": 7}
+    lines = [json.dumps(identity), json.dumps([{"depth": 2, "policy": "calibrated"}, [wrong]])]
+    path = journal(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n")
+    asked(root, tmp_path, "--jobs", 1)
+    assert len(counted) == 4
+    assert files_below(tmp_path) == whole
+
+
+def test_identity_knows_code_models_and_settings(root, tmp_path, monkeypatch):
+    setting = Setting("digits", "", str(root / "models"), (2, 3), False)
+    first = running._identity(NAME, setting)
+    assert first == running._identity(NAME, setting)
+    for other in (setting._replace(quick=True), setting._replace(options=(("image", 3),))):
+        assert running._identity(NAME, other) != first
+    (tmp_path / "models").mkdir()
+    for depth in (2, 3):
+        source = root / "models" / f"digits_{depth}_layer.pkl"
+        (tmp_path / "models" / source.name).write_bytes(source.read_bytes())
+    moved = setting._replace(models=str(tmp_path / "models"))
+    assert running._identity(NAME, moved) == first
+    (tmp_path / "models" / "digits_3_layer.pkl").write_bytes(b"another")
+    assert running._identity(NAME, moved) != first
+
+
+def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(root, tmp_path, whole):
+    places = [*folders(root, "models"), *folders(tmp_path, "results", "figures")]
+    command = [sys.executable, str(ROOT / "experiments"), NAME, *OPTIONS, "--jobs", 2, *places]
+    command = list(map(str, command))
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True
+        )
+        time.sleep(moments.uniform(2.0, 8.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert_no_worker_is_left(process.pid)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    made = {name: data for name, data in files_below(tmp_path).items() if "/." not in name}
+    assert made == whole
+
+
+def assert_no_worker_is_left(group: int, patience: float = 15.0) -> None:
+    """Check that every process of a group ends soon."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    os.killpg(group, signal.SIGKILL)
+    raise AssertionError("workers outlive the process that they work for")
+
+
+def test_cases_run_on_a_dask_cluster(root, tmp_path, whole):
+    distributed = pytest.importorskip("distributed", reason="pip install -r requirements-test.txt")
+    import dask
+
+    with dask.config.set({"distributed.worker.daemon": False}):
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        with distributed.LocalCluster(**options) as cluster:
+            asked(root, tmp_path, "--cluster", cluster.scheduler_address)
+    assert files_below(tmp_path) == whole
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
+def test_a_cluster_that_does_not_answer_takes_one_line(
+    root, tmp_path, capsys, address, monkeypatch
+):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(running, "PATIENCE", "1s")
+    with pytest.raises(SystemExit) as stop:
+        places = [*folders(root, "models"), *folders(tmp_path, "results", "figures")]
+        experiments.main([NAME, *map(str, OPTIONS), *places, "--cluster", address])
+    complaint = capsys.readouterr().err
+    assert stop.value.code == 2 and complaint.count("\n") == 1
+    assert f"no cluster answers at {address}" in complaint
+
+
+def test_an_error_of_the_input_in_a_case_takes_one_line_even_from_another_process(tmp_path, capsys):
+    places = folders(tmp_path, "models", "results", "figures")
+    for jobs in (1, 2):
+        with pytest.raises(SystemExit) as stop:
+            experiments.main([NAME, *map(str, OPTIONS), *places, "--jobs", str(jobs)])
+        complaint = capsys.readouterr().err
+        assert stop.value.code == 2 and complaint.count("\n") == 1, complaint
+        assert "digits_" in complaint and "not found; run `python train_mnist" in complaint
+    assert isinstance(InputError("a"), ValueError)
