@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from experiments.lab import Setting
 from experiments.running import forget, rows_of
 from ttfs.datasets import choose_dataset
-from ttfs.stages.options import DEPTHS, PLACES, Parser, one_line_errors, whole
+from ttfs.stages.options import PLACES, Parser, one_line_errors, whole
 from ttfs.stages.report import report
 from ttfs.storage import output_folder
 
@@ -55,7 +55,7 @@ def parse(name: str, argv):
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
     args = parser.parse_args(argv)
-    if args.quick and getattr(args, "depths", None) == DEPTHS:
+    if args.quick and "depths" in args and args.depths is parser.get_default("depths"):
         args.depths = [2, 4]
     return module, args
 

@@ -99,14 +99,16 @@ def draw_causes(axes, lost: Losses) -> None:
 
 def draw_window_growth(axes, rows: list[dict]) -> None:
     """Draw window length against layer: alpha in safe windows, and B1; untrained and trained."""
-    for variant, name, colour, style in (
-        ("alpha, window", "alpha, safe windows", RELU_COLOUR, "-"),
-        ("B1, window", "B1, calibrated", SNN_COLOUR, "--"),
+    above, below = {"ha": "right", "va": "bottom"}, {"ha": "left", "va": "top"}
+    for variant, name, colour, style, side in (
+        ("alpha, window", "alpha, safe windows", RELU_COLOUR, "-", above),
+        ("B1, window", "B1, calibrated", SNN_COLOUR, "--", below),
     ):
         found = chosen(rows, cause="untrained", variant=variant)
         lengths = max(found, key=lambda row: row["depth"])["windows"]
         axes.plot(np.arange(1, len(lengths) + 1), lengths, style, color=colour)
-        note(axes, name, (len(lengths), lengths[-1]), (-2, -4), ha="right", va="top")
+        middle = len(lengths) // 2
+        note(axes, name, (middle + 1, lengths[middle]), (-3, 3 if side is above else -3), **side)
     for row in chosen(rows, cause="window growth", variant="window", dtype="float64"):
         layers = np.arange(1, len(row["windows"]) + 1)
         axes.plot(layers, row["windows"], ".", color=RELU_COLOUR, ms=3, mew=0)

@@ -117,8 +117,8 @@ def draw(rows: list[dict]) -> Figure:
         for depth in grouped(rows, "depth")
     ]
     for style, name in (
-        ("--", "calibrated; a scale per layer"),
-        ("-", "automatic; a scale per neuron"),
+        ("--", "calibrated; weights scaled per layer"),
+        ("-", "automatic; weights scaled per neuron"),
     ):
         handles += panels["loss"].plot([], [], style, color="black", lw=0.8, label=name)
     figure.legend(handles=handles, loc="outside upper center", ncols=6, columnspacing=1)

@@ -14,6 +14,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
     """Yield what runs calls side by side, in processes of this machine or on a Dask cluster."""
     options = {"return_as": "generator_unordered", "batch_size": 1}
     if cluster is None:
+        # joblib replaces a worker whose memory has grown: the next one makes its own lab.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         own = {"n_jobs": jobs, "initializer": _end_with, "initargs": (os.getpid(),)}
         with parallel_config(backend="loky", **own):
             yield Parallel(**options)
@@ -126,9 +129,10 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
     text = journal.read_text(encoding="utf-8") if journal.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     first, *lines = whole.splitlines() or [""]
-    if first == json.dumps(identity):
-        if whole != text:
+    with contextlib.suppress(ValueError):  # two runs at once can spoil each other's lines
+        if first == json.dumps(identity):
+            done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))
-        return {_key(case): rows for case, rows in map(json.loads, lines)}
+            return done
     journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
     return {}

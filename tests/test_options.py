@@ -83,6 +83,7 @@ def test_a_short_look_is_kept_apart_unless_told_otherwise(name):
     assert (look.depths, whole.depths) == ([2, 4], [2, 4, 6, 8])
     for folder in ("results", "figures"):
         assert getattr(look, folder) == getattr(whole, folder) / "look"
+    assert parse("--quick", "--depths", "2", "4", "6", "8").depths == [2, 4, 6, 8]
     told = parse("--quick", "--depths", "8", "8", "--results", str(whole.results))
     assert (told.depths, told.results) == ([8], whole.results)
 

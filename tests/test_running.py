@@ -125,6 +125,16 @@ def test_journal_of_something_else_is_begun_anew(root, tmp_path, whole, counted,
     assert files_below(tmp_path) == whole
 
 
+def test_a_spoilt_journal_is_begun_anew(root, tmp_path, whole, counted):
+    setting = Setting("digits", str(ROOT / "data"), str(root / "models"), (2, 3), False)
+    path = journal(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(running._identity(NAME, setting)) + '\n[{"depth": [{"dep\n')
+    asked(root, tmp_path, "--jobs", 1)
+    assert len(counted) == 4
+    assert files_below(tmp_path) == whole
+
+
 def test_identity_knows_code_models_and_settings(root, tmp_path, monkeypatch):
     setting = Setting("digits", "", str(root / "models"), (2, 3), False)
     first = running._identity(NAME, setting)

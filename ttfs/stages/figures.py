@@ -56,7 +56,7 @@ def label_ends(axes, ends: list[tuple[float, float, str]], fontsize: float = 6) 
 
 def loss_axis(axis, largest: float = 99.0, linear_to: float = 0.1, smallest: float = 0.0) -> None:
     """Give an axis of points lost its scale: linear up to ``linear_to``, logarithmic beyond."""
-    name, low = axis.axis_name, min(-1.2 * linear_to, 1.2 * smallest)
+    name, low = axis.axis_name, min(-0.3 * linear_to, 1.2 * smallest)
     getattr(axis.axes, f"set_{name}scale")("symlog", linthresh=linear_to)
     ticks = [t for t in (-10, -1, -0.1, 0, 0.1, 1, 10, 90) if t == 0 or abs(t) >= linear_to]
     ticks = [tick for tick in ticks if low <= tick <= largest]

@@ -114,7 +114,7 @@ class Parser(argparse.ArgumentParser):
         """Return the arguments: listed values once each, and the folders that they lead to."""
         args = super().parse_args(argv)
         for option, value in vars(args).items():
-            if isinstance(value, list):
+            if isinstance(value, list) and len(set(value)) < len(value):
                 setattr(args, option, list(dict.fromkeys(value)))
         changed = [o for o, value in settings(args).items() if value != self.get_default(o)]
         if getattr(args, "redraw", False) and set(changed) - {"quick"}:
