@@ -22,13 +22,13 @@ from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import comparison, percent, percent_interval, points_lost
 from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
-from ttfs.simulation import ENGINES, simulator
-from ttfs.stages.inputs import chosen_images, load_networks
+from ttfs.simulation import ENGINE_WORDS, simulator
+from ttfs.stages.inputs import image_places, load_networks
 from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress
-from ttfs.stages.report import save_rows, wrote
+from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.tables import Table, two_places
 from ttfs.storage import check_writable, output_folder
-from ttfs.tuning import POLICIES, window_policy
+from ttfs.tuning import POLICY_WORDS, window_policy
 
 
 def parse(argv):
@@ -36,15 +36,19 @@ def parse(argv):
     parser = Parser(__doc__)
     parser.add("dataset", "data-dir", "depths", "samples", "seed")
     option = parser.add_argument
-    option("--windows", default="calibrated", metavar="POLICY", help=f"window lengths: {POLICIES}")
-    option("--neuron", choices=NEURONS, default="B1", help="neuron model")
+    policy, engine = f"window lengths: {POLICY_WORDS}", f"simulators: {ENGINE_WORDS}"
     engines = ["event-driven", "closed-form"]
-    option("--engine", nargs="+", default=engines, metavar="ENGINE", help=f"simulators: {ENGINES}")
+    option("--windows", default="calibrated", metavar="POLICY", help=policy)
+    option("--neuron", choices=NEURONS, default="B1", help="neuron model")
+    option("--engine", nargs="+", default=engines, metavar="ENGINE", help=engine)
     option("--dtype", choices=DTYPES, default="float64", help="of the spiking network's simulation")
     option("--strict", action="store_true", help="exit status 1 if the audit finds any violation")
     parser.add_inputs("models")
     parser.add_outputs("results")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.seed and args.samples is None:
+        parser.error("--seed draws the images of --samples: alone it has no effect")
+    return args
 
 
 @one_line_errors
@@ -56,21 +60,21 @@ def main(argv=None) -> int:
     check_writable(output_folder(args.results, dataset))
     networks = load_networks(args.models, dataset, args.depths)
     training, validation, test = load_dataset(dataset, args.data_dir)
-    chosen = chosen_images(len(test.labels), args.samples, args.seed)
+    places = image_places(len(test.labels), args.samples, args.seed)
     rows = []
     with progress(None, "testing", total=len(networks) * len(engines)) as bar:
         for depth, network in networks.items():
             lengths = policy(network, training.images, validation.images)
             snn = convert(network, lengths, args.neuron)
-            relu_logits = network.logits(test.images[chosen].double())
+            relu_logits = network.logits(test.images[places].double())
             for engine, simulate in engines.items():
-                row = measured(snn, partial(simulate, snn), relu_logits, test, chosen, args.dtype)
+                row = measured(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
                 names = {"depth": depth, "engine": engine, "policy": args.windows}
                 rows.append(names | {"windows": lengths} | row)
                 bar.update()
     script = "convert_all_models.py"
     written = save_rows(args, script, "conversion", dataset, rows, table(rows))
-    title = f"{dataset}, {len(chosen):,} test images, {args.neuron} neuron, {args.windows} windows"
+    title = f"{dataset}, {len(places):,} test images, {args.neuron} neuron, {args.windows} windows"
     print(f"{title}, {args.dtype}; {table(rows)}\n\n{audit_table(rows)}\n")
     broken = [
         f"depth {row['depth']}, layer {layer['layer']}, {row['engine']}"
@@ -79,17 +83,17 @@ def main(argv=None) -> int:
         if any(layer[key] for key in VIOLATIONS)
     ]
     print(f"violations in: {'; '.join(broken)}" if broken else "no violation in any layer")
-    print(wrote(written))
+    print(written_files(written))
     return 1 if args.strict and broken else 0
 
 
-def measured(snn, simulate, relu_logits, test, chosen, dtype: str) -> dict:
+def measured(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
     """Return a network's row on the chosen test images: counts, spikes, logit error and audit."""
-    images, labels, first = test.images[chosen], test.labels[chosen], chosen < 1000
+    images, labels, first = test.images[places], test.labels[places], places < 1000
     found = comparison(relu_logits, labels, images.to(DTYPES[dtype]), simulate)
     relu, classes = relu_logits.argmax(1), found.logits.argmax(1)
     neurons, n_test = sum(layer.neurons for layer in found.audit), len(labels)
-    spikes = sum(layer.spikes for layer in found.audit), int((images > 0).sum())
+    spikes = sum(layer.spikes for layer in found.audit), found.input_spikes
     if snn.neuron.forced:  # one spike per neuron and per pixel
         spikes = neurons * n_test, images.numel()
     return found.counts | {

@@ -13,7 +13,7 @@ from ttfs.metrics import percent, percent_interval
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, corner_note, note, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import Parser, one_line_errors
-from ttfs.stages.report import wrote
+from ttfs.stages.report import written_files
 from ttfs.stages.results import load_results
 from ttfs.storage import check_writable, output_folder
 
@@ -74,12 +74,12 @@ def main(argv=None) -> None:
     args = parse(argv)
     dataset = dataset_measured_last(args.dataset, args.results, "conversion.json")
     path = output_folder(args.results, dataset) / "conversion.json"
-    rows = load_results(path, command_for("convert_all_models.py", dataset), COLUMNS)["rows"]
+    rows = load_results(path, command_for("convert_all_models.py", dataset, args), COLUMNS)["rows"]
     folder = output_folder(args.figures, dataset)
     check_writable(folder)
     print(dataset)
     place = folder / "depth_comparison"
-    print(wrote(save_figures(draw_depth_comparison, rows, place, args.formats)))
+    print(written_files(save_figures(draw_depth_comparison, rows, place, args.formats)))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ import itertools
 from ttfs.certificate import certificate, verdict
 from ttfs.conversion import convert
 from ttfs.datasets import choose_dataset, load_dataset
-from ttfs.exactness import ENGINES
+from ttfs.exactness import CERTIFIED
 from ttfs.network import random_network
 from ttfs.neurons import NEURONS
-from ttfs.stages.inputs import chosen_images, load_networks
+from ttfs.stages.inputs import image_places, load_networks
 from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, whole
-from ttfs.stages.report import save_rows, wrote
-from ttfs.stages.results import chosen, grouped
+from ttfs.stages.report import save_rows, written_files
+from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, output_folder
 from ttfs.training import architecture
@@ -36,10 +36,10 @@ def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add("dataset", "data-dir", "depths", "samples", "seed")
-    option, precisions, engines = parser.add_argument, list(DTYPES), list(ENGINES)
+    option, precisions, engines = parser.add_argument, list(DTYPES), list(CERTIFIED)
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
-    option("--dtypes", choices=DTYPES, nargs="+", default=precisions, help="precisions")
-    option("--engines", choices=ENGINES, nargs="+", default=engines, help="simulators")
+    option("--dtype", choices=DTYPES, nargs="+", default=precisions, help="precisions")
+    option("--engine", choices=CERTIFIED, nargs="+", default=engines, help="simulators")
     untrained = "depths of untrained 400-wide networks, drawn with --seed, to certify as well"
     option("--random-depths", type=whole(1), nargs="*", default=[64], metavar="N", help=untrained)
     parser.add_inputs("models")
@@ -55,8 +55,8 @@ def main(argv=None) -> int:
     check_writable(output_folder(args.results, dataset))
     networks = load_networks(args.models, dataset, args.depths).values()
     training, _, test = load_dataset(dataset, args.data_dir)
-    images = test.images[chosen_images(len(test.labels), args.samples, args.seed)]
-    ways = list(itertools.product(args.dtypes, args.engines))
+    images = test.images[image_places(len(test.labels), args.samples, args.seed)]
+    ways = list(itertools.product(args.dtype, args.engine))
     cases = [(network, True, ways) for network in networks]
     untrained = (random_network(architecture(n, 400), args.seed) for n in args.random_depths)
     cases += [(network, False, UNTRAINED) for network in untrained]
@@ -72,10 +72,10 @@ def main(argv=None) -> int:
     first = [row for row in rows if row["layer"] == 1 and row["depth"] == rows[0]["depth"]]
     title = f"One layer, of the {rows[0]['depth']}-layer network: activations carried by spikes"
     print(f"{detail_table(first, title)}\n")
-    print(f"{detail_table(chosen(rows, output=True), 'Whole networks: logits')}\n")
+    print(f"{detail_table(rows_with(rows, output=True), 'Whole networks: logits')}\n")
     faults = verdict(rows)
     print("\n".join(faults) or exact(rows))
-    print(wrote(written))
+    print(written_files(written))
     return 1 if faults else 0
 
 
@@ -88,20 +88,20 @@ def exact(rows: list[dict]) -> str:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a depth: relative logit error, and equal labels, by precision and engine."""
-    outputs = chosen(rows, output=True)
+    outputs = rows_with(rows, output=True)
     groups = {
         f"{dtype}, {engine}": found
         for (dtype, engine), found in grouped(outputs, "dtype", "engine").items()
         if "16" not in dtype
     }
     for dtype in ("float16", "bfloat16"):
-        groups[f"{dtype}, worst engine"] = chosen(outputs, dtype=dtype)
+        groups[f"{dtype}, worst engine"] = rows_with(outputs, dtype=dtype)
     groups = {name: found for name, found in groups.items() if found}
     lines = []
     for depth in grouped(outputs, "depth"):
         cells = []
         for found in groups.values():
-            found = chosen(found, depth=depth)
+            found = rows_with(found, depth=depth)
             errors = [row["relative_error"] for row in found]
             error = "overflow" if None in errors else f"{max(errors, default=0):.0e}"
             labels = min((row["agreements"] for row in found), default=0)

@@ -19,7 +19,7 @@ from ttfs.datasets import load_dataset
 from ttfs.metrics import BATCH, percent
 from ttfs.simulation import closed_form
 from ttfs.stages.figures import WIDTH, corner_note, depth_style
-from ttfs.stages.inputs import chosen_images, load_networks
+from ttfs.stages.inputs import image_places, load_networks
 from ttfs.stages.options import Parser, one_line_errors, progress, whole
 from ttfs.stages.report import report
 from ttfs.stages.results import NUMBER
@@ -38,14 +38,17 @@ def parse(argv):
     parser.add("depths", type=whole(2))
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.seed and args.samples is None:
+        parser.error("--seed draws the images of --samples: alone it has no effect")
+    return args
 
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row a depth and layer: how many spikes fall into each fortieth of the window."""
     networks = load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
-    images = test.images[chosen_images(len(test.labels), args.samples, args.seed)]
+    images = test.images[image_places(len(test.labels), args.samples, args.seed)]
     rows = []
     for depth, network in networks.items():
         snn = convert(network, calibrated(network, training.images))

@@ -37,7 +37,10 @@ def parse(argv):
     parser.add("seed", help="draws the image")
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.seed and args.image is not None:
+        parser.error("--seed draws the image: with --image it has no effect")
+    return args
 
 
 def measure(args, dataset: str) -> list[dict]:

@@ -9,10 +9,10 @@ Writes  models/mnist_{2,4,6,8}_layer.pkl   weights, biases, settings, history
 
 Networks of 784-400-...-400-10 units: Xavier-uniform weights, zero biases, cross-entropy, Adam,
 StepLR(10 epochs, 0.5). Training stops when the validation accuracy reaches the target; test images
-are used once, after training, to report. One seed gives the same bytes on the same machine.
+are used once, after training, to report. One seed gives the same bytes on the same kind of
+processor, with the same number of threads.
 """
 
-import os
 import time
 
 import torch
@@ -27,7 +27,7 @@ from ttfs.stages.options import (
     usable_device,
     whole,
 )
-from ttfs.stages.report import save_rows, wrote
+from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, model_path, output_folder, save_network
@@ -48,7 +48,7 @@ def parse(argv):
     stop = f"validation accuracy to stop at, per cent (None: {targets})"
     option("--target", type=positive(100), help=stop)
     option("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
-    option("--threads", type=whole(1, os.cpu_count()), help="CPU threads (None: torch's choice)")
+    option("--threads", type=whole(1, 1024), default=2, help="CPU threads: their number has a say")
     parser.add_outputs("models", "results")
     return parser.parse_args(argv)
 
@@ -58,8 +58,7 @@ def main(argv=None) -> None:
     """Train one network a depth; save each as soon as it is trained."""
     args = parse(argv)
     check_writable(args.models)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
     check_writable(output_folder(args.results, dataset))
     splits = load_dataset(dataset, args.data_dir)
@@ -72,13 +71,13 @@ def main(argv=None) -> None:
         rows.append(row)
     script = "train_mnist_pytorch.py"
     written += save_rows(args, script, "training", dataset, rows, table(rows))
-    print(f"{dataset}: {table(rows)}\n\n{wrote(written)}")
+    print(f"{dataset}: {table(rows)}\n\n{written_files(written)}")
 
 
 def trained(args, dataset: str, depth: int, training, validation, test) -> tuple:
     """Return a trained network, what its file keeps beside the weights, and its row of results."""
     sizes = architecture(depth, args.width)
-    chosen = {key: getattr(args, key) for key in (*SETTINGS, "target")}
+    own = {key: getattr(args, key) for key in (*SETTINGS, "target")}
     started = time.perf_counter()
     with progress(None, f"{depth} layers", total=args.epochs, unit="epoch") as bar:
 
@@ -87,12 +86,12 @@ def trained(args, dataset: str, depth: int, training, validation, test) -> tuple
             bar.update()
 
         where = {"device": args.device, "after_epoch": after_epoch}
-        network, history = train(training, validation, sizes, **chosen, seed=args.seed, **where)
+        network, history = train(training, validation, sizes, **own, seed=args.seed, **where)
     correct = int((network.logits(test.images).argmax(1) == test.labels).sum())
     record = {
         "accuracy": percent(correct, len(test.labels)),
         "seed": args.seed,
-        "settings": chosen,
+        "settings": own,
         "dataset": dataset,
         "validation_correct": history,
         "device": args.device,

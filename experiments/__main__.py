@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from experiments.lab import Setting
 from experiments.running import forget, rows_of
 from ttfs.datasets import choose_dataset
-from ttfs.stages.options import PLACES, Parser, one_line_errors, whole
+from ttfs.stages.options import NOT_SETTINGS, Parser, one_line_errors, whole
 from ttfs.stages.report import report
 from ttfs.storage import output_folder
 
@@ -63,7 +63,9 @@ def parse(name: str, argv):
 def setting_of(args, dataset: str) -> Setting:
     """Return what the experiment's lab is made from."""
     own = {
-        key: value for key, value in vars(args).items() if key not in (*PLACES, "quick", "depths")
+        key: value
+        for key, value in vars(args).items()
+        if key not in (*NOT_SETTINGS, "quick", "depths")
     }
     depths = tuple(getattr(args, "depths", None) or [args.depth])
     folders = (str(Path(folder).resolve()) for folder in (args.data_dir, args.models))

@@ -24,7 +24,7 @@ from ttfs.stages.figures import (
     loss_axis,
     plain_ticks,
 )
-from ttfs.stages.results import NUMBER, chosen, grouped
+from ttfs.stages.results import NUMBER, grouped, rows_with
 from ttfs.stages.tables import Table, two_places
 from ttfs.tuning import QUANTILES
 from ttfs.windows import normalise_layers
@@ -87,7 +87,7 @@ def table(rows: list[dict]) -> Table:
     lines = []
     for depth, found in grouped(rows, "depth").items():
         long, short, exact = (
-            chosen(found, policy=policy)[0]
+            rows_with(found, policy=policy)[0]
             for policy in ("calibrated", "automatic", "normalised:calibrated")
         )
         gains = np.divide(long["windows"], short["windows"])
@@ -113,7 +113,7 @@ def draw(rows: list[dict]) -> Figure:
     smallest = min(map(points_lost, rows))
     for depth, axes in panels.items():
         for policy, style in STYLES.items():
-            found = [r for r in chosen(rows, depth=depth) if policy in (r["policy"], kind(r))]
+            found = [r for r in rows_with(rows, depth=depth) if policy in (r["policy"], kind(r))]
             points = [(row["latency"], points_lost(row)) for row in found]
             name = policy.replace(":", ", ")
             axes.plot(*zip(*points, strict=True), lw=0.9, label=name, **style)

@@ -54,15 +54,15 @@ def row_of(lab, network: ReluNetwork, variant: Variant, n_images: int | None = N
 
 def judge_logits(lab, network: ReluNetwork, function: Callable) -> Comparison:
     """Return what a function from pixels to float64 logits does, beside a ReLU network."""
-    return lab.judge(network, lambda x: outcome(function(x)), DTYPES["float64"])
+    return lab.judge(network, lambda x: outcome(x, function(x)), DTYPES["float64"])
 
 
 def recipes(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Variant]:
     """Yield the write-up's scaling of each sample, and its formula for the spike time."""
     for name, rescale_bias in (("bias not rescaled", False), ("bias rescaled", True)):
         logits = partial(recipe_logits, network, rescale_bias=rescale_bias)
-        yield Variant("recipe", name, lambda x, logits=logits: outcome(logits(x)))
-    yield Variant("formula", "literal", lambda x: outcome(literal_formula_logits(network, x)))
+        yield Variant("recipe", name, lambda x, logits=logits: outcome(x, logits(x)))
+    yield Variant("formula", "literal", lambda x: outcome(x, literal_formula_logits(network, x)))
     yield Variant("formula", "B1", partial(closed_form, exact))
 
 
@@ -134,8 +134,8 @@ def preprocessing(lab, network: ReluNetwork, mean: float, deviation: float) -> l
     folded = unstandardised(network, mean, deviation)
     snn = convert(folded, windows.calibrated(folded, lab.training.images))
     cause, b1 = "preprocessing", "folded into the first layer, B1"
-    raw = Variant(cause, "ReLU on raw pixels", lambda x: outcome(network.logits(x)))
-    own = Variant(cause, "recipe on raw pixels", lambda x: outcome(recipe_logits(network, x)))
+    raw = Variant(cause, "ReLU on raw pixels", lambda x: outcome(x, network.logits(x)))
+    own = Variant(cause, "recipe on raw pixels", lambda x: outcome(x, recipe_logits(network, x)))
     return [
         row_of(lab, folded, raw),
         row_of(lab, network, own),

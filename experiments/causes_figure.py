@@ -13,7 +13,7 @@ from ttfs.stages.figures import (
     loss_axis,
     note,
 )
-from ttfs.stages.results import chosen, grouped
+from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import two_places
 
 Losses = dict[str, dict[str, dict[int, list[float]]]]  # by cause, remedy ("" for none) and depth
@@ -104,12 +104,12 @@ def draw_window_growth(axes, rows: list[dict]) -> None:
         ("alpha, window", "alpha, safe windows", RELU_COLOUR, "-", above),
         ("B1, window", "B1, calibrated", SNN_COLOUR, "--", below),
     ):
-        found = chosen(rows, cause="untrained", variant=variant)
+        found = rows_with(rows, cause="untrained", variant=variant)
         lengths = max(found, key=lambda row: row["depth"])["windows"]
         axes.plot(np.arange(1, len(lengths) + 1), lengths, style, color=colour)
         middle = len(lengths) // 2
         note(axes, name, (middle + 1, lengths[middle]), (-3, 3 if side is above else -3), **side)
-    for row in chosen(rows, cause="window growth", variant="window", dtype="float64"):
+    for row in rows_with(rows, cause="window growth", variant="window", dtype="float64"):
         layers = np.arange(1, len(row["windows"]) + 1)
         axes.plot(layers, row["windows"], ".", color=RELU_COLOUR, ms=3, mew=0)
         axes.plot(layers, row["b1_windows"], ".", color=SNN_COLOUR, ms=3, mew=0)
@@ -131,7 +131,7 @@ def draw_clocks(axes, rows: list[dict]) -> None:
         "half tick, 99 % windows": ("--", "both remedies"),
     }
     for variant, (line, name) in variants.items():
-        found = chosen(rows, cause="time resolution", variant=variant)
+        found = rows_with(rows, cause="time resolution", variant=variant)
         for depth, own in grouped(found, "depth").items():
             lost = {
                 b: np.mean(list(map(points_lost, part))) for b, part in grouped(own, "bits").items()

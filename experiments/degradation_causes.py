@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments import causes, causes_figure, recipe
 from ttfs.metrics import points_lost
-from ttfs.stages.results import chosen, grouped
+from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import Table, two_places
 
 COLUMNS = {"depth": int, "training": str, "cause": str, "variant": str, "n_test": int}
@@ -107,7 +107,7 @@ def losses(rows: list[dict]) -> dict[str, dict[str, dict[int, list[float]]]]:
     """Return the points lost of all training seeds, by cause, remedy ("" for none) and depth."""
     found = {}
     for cause, remedy, keys in SUMMARY:
-        by_depth = grouped(chosen(rows, **keys), "depth")
+        by_depth = grouped(rows_with(rows, **keys), "depth")
         lost = {depth: list(map(points_lost, part)) for depth, part in by_depth.items()}
         found.setdefault(cause, {})[remedy] = lost
     return found
@@ -115,7 +115,7 @@ def losses(rows: list[dict]) -> dict[str, dict[str, dict[int, list[float]]]]:
 
 def table(rows: list[dict]) -> Table:
     """Return a line a cause and remedy: the mean points lost over training seeds, by depth."""
-    depths = sorted(grouped(chosen(rows, cause="recipe"), "depth"))
+    depths = sorted(grouped(rows_with(rows, cause="recipe"), "depth"))
     lines = []
     for cause, remedies in losses(rows).items():
         for remedy, lost in remedies.items():

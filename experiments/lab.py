@@ -1,7 +1,7 @@
 """What experiments work with: networks, images to choose by, and a judge.
 
-Training and validation images are handed out. Test images go to nothing but the simulator that is
-being judged, so that no experiment can choose by them.
+Training and validation images are handed out, to choose by. Test images are not: they go to the
+simulator that is being judged, and its answers to what counts them (or, one image, to a drawing).
 """
 
 from collections.abc import Callable
@@ -87,11 +87,11 @@ class Lab:
         self, depth: int, seed: int, prepare: Callable[[Split], Split] = lambda split: split
     ) -> tuple[ReluNetwork, list[int]]:
         """Return a network trained as the committed ones are, and its validation history."""
-        chosen = SETTINGS | {"target": TARGETS[self.dataset], "seed": seed}
+        usual = SETTINGS | {"target": TARGETS[self.dataset], "seed": seed}
         if self.quick:
-            chosen["epochs"] = 1
+            usual["epochs"] = 1
         splits = prepare(self.training), prepare(self.validation)
-        return train(*splits, architecture(depth, 400), **chosen)
+        return train(*splits, architecture(depth, 400), **usual)
 
     def validate(
         self, network: ReluNetwork, simulate: Callable[[Tensor], Simulation]

@@ -26,7 +26,7 @@ from ttfs.stages.figures import (
     plain_ticks,
 )
 from ttfs.stages.options import DTYPES
-from ttfs.stages.results import chosen, grouped
+from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import Table, two_places
 from ttfs.training import architecture
 from ttfs.windows import calibrated, normalise_layers
@@ -91,7 +91,7 @@ def table(rows: list[dict]) -> Table:
     """Return a line a network and precision, and what the recipe loses."""
 
     def lost_by_recipe(row: dict) -> str:
-        recipe = chosen(rows, kind="recipe", depth=row["depth"]) if row["trained"] else []
+        recipe = rows_with(rows, kind="recipe", depth=row["depth"]) if row["trained"] else []
         return two_places(points_lost(recipe[0])) if recipe else "-"
 
     columns = {
@@ -105,14 +105,14 @@ def table(rows: list[dict]) -> Table:
         "points lost by the recipe": lost_by_recipe,
     }
     title = "latency in input windows, error of the largest logit"
-    return Table.of(chosen(rows, kind="network"), columns, 3, title)
+    return Table.of(rows_with(rows, kind="network"), columns, 3, title)
 
 
 def draw(rows: list[dict]) -> Figure:
     """Draw windows and weights before and after, and the factor that differs between images."""
     figure = Figure(figsize=(WIDTH, 2.5))
     left, middle, right = figure.subplots(1, 3)
-    for (trained, _), layers in grouped(chosen(rows, kind="layer"), "trained", "depth").items():
+    for (trained, _), layers in grouped(rows_with(rows, kind="layer"), "trained", "depth").items():
         draw_before_and_after(left, layers, "window", trained)
         draw_before_and_after(middle, layers, "largest_weight", trained)
     left.set_ylabel("Window length (units)")
@@ -143,7 +143,7 @@ def draw_before_and_after(axes, layers: list[dict], key: str, trained: bool) -> 
 
 def draw_factors(axes, rows: list[dict]) -> None:
     """Draw the median of the images' factors by layer, and the deepest network's band."""
-    groups = grouped(chosen(rows, kind="sample"), "depth")
+    groups = grouped(rows_with(rows, kind="sample"), "depth")
     for depth, found in groups.items():
         layers = [row["layer"] for row in found]
         low, median, high = zip(*(row["factor"] for row in found), strict=True)

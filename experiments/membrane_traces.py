@@ -40,31 +40,28 @@ def add_options(parser) -> None:
 
 def cases(lab) -> list[dict]:
     """Return the one case: a network and an image."""
-    keys = ("depth", "image", "layer", "neuron")
-    return [{f"chosen_{key}": lab.options[key] for key in keys}]
+    return [dict(lab.options)]
 
 
-def measure(
-    lab, chosen_depth: int, chosen_image: int, chosen_layer: int | None, chosen_neuron: int | None
-) -> list[dict]:
-    """Return a row a panel: a neuron's potential from its t_start to its t_max."""
-    network, pixels = lab.network(chosen_depth), lab.shown(chosen_image)
-    lengths = lab.windows(chosen_depth, "calibrated")
+def measure(lab, depth: int, image: int, layer: int | None, neuron: int | None) -> list[dict]:
+    """Return a row per panel: a neuron's potential from its t_start to its t_max."""
+    network, pixels = lab.network(depth), lab.shown(image)
+    lengths = lab.windows(depth, "calibrated")
     alpha = convert(network, lengths, "alpha")
-    if (chosen_layer is None) != (chosen_neuron is None):
+    if (layer is None) != (neuron is None):
         raise InputError("--layer and --neuron go together")
-    if chosen_layer is None:
+    if layer is None:
         free = event_driven(alpha, pixels, guard=False)
         subjects = [("typical", key) for key in typical_neurons(event_driven(alpha, pixels))]
         subjects += [("premature", key) for key in premature_neurons(alpha, free)]
     else:
-        subjects = [("chosen", (chosen_layer, chosen_neuron))]
+        subjects = [("asked for", (layer, neuron))]
     if not subjects:
-        raise InputError(f"--image {chosen_image}: no neuron of the network fires; choose another")
+        raise InputError(f"--image {image}: no neuron of the network fires; choose another")
     rows = []
     for why, key in subjects:
-        for neuron, guard in (("B1", True), ("alpha", why != "premature")):
-            snn = convert(network, lengths, neuron)
+        for model, guard in (("B1", True), ("alpha", why != "premature")):
+            snn = convert(network, lengths, model)
             simulation = event_driven(snn, pixels, guard, traced=[key])
             rows.append({"why": why, "guard": guard, **panel(snn, pixels, simulation, *key)})
     return rows

@@ -83,6 +83,6 @@ def standardised(split: Split, mean: float, deviation: float) -> Split:
     return Split((split.images - mean) / deviation, split.labels)
 
 
-def outcome(logits: Tensor) -> Simulation:
-    """Return logits as a simulator returns them, so that they can be judged alike."""
-    return Simulation([], [], logits, [])
+def outcome(pixels: Tensor, logits: Tensor) -> Simulation:
+    """Return the logits of pixels as a simulator returns them, so that they can be judged alike."""
+    return Simulation([], pixels, [], logits, [])

@@ -36,9 +36,14 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
 
     ``path`` is the results file that they are for; the journal lies beside it.
     """
-    cases = importlib.import_module(f"experiments.{name}").cases(lab_of(setting))
+    module, lab = importlib.import_module(f"experiments.{name}"), lab_of(setting)
+    for depth in setting.depths if getattr(module, "NEEDS_MODELS", True) else ():
+        lab.network(depth)  # an unusable model is found here, before there are workers
+    cases = module.cases(lab)
     journal = path.with_name(f".{name}.journal")
     done = _finished(journal, _identity(name, setting))
+    if done:
+        print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
     with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
@@ -129,7 +134,9 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
     text = journal.read_text(encoding="utf-8") if journal.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     first, *lines = whole.splitlines() or [""]
-    with contextlib.suppress(ValueError):  # two runs at once can spoil each other's lines
+    with contextlib.suppress(
+        ValueError, TypeError
+    ):  # two runs at once can spoil each other's lines
         if first == json.dumps(identity):
             done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))

@@ -15,6 +15,7 @@ from ttfs.stages.tables import Table, two_places
 
 COLUMNS = {"depth": int, "training_seed": int, "n_test": int, "relu_correct": int, "epochs": int}
 SEEDS = range(5)
+NEEDS_MODELS = False  # it trains its own
 
 
 def cases(lab) -> list[dict]:

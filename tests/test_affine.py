@@ -1,5 +1,7 @@
 """Synapses that are more than one matrix, against torch's own modules and the event engine."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from ttfs import InputError
 from ttfs.affine import Affine, MaxPool
 from ttfs.conversion import convert
-from ttfs.exactness import ENGINES, exact_layers, layer_errors, relu_reference
+from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference
 from ttfs.network import Layer, ReluNetwork
 from ttfs.simulation import closed_form, event_driven, simulator
 from ttfs.windows import calibrated, normalise_layers, safe
@@ -164,7 +166,7 @@ def test_every_engine_agrees_with_torch_on_convolutional_networks(seed, kind, ne
     torch.testing.assert_close(network.logits(pixels), expected, rtol=1e-10, atol=1e-11)
     snn = convert(network, calibrated(network, pixels), neuron)
     relu = relu_reference(exact_layers(network), pixels)
-    for engine in ENGINES:
+    for engine in CERTIFIED:
         simulation = simulator(engine)(snn, pixels)
         scale = max(1.0, expected.abs().max().item())
         assert (simulation.logits - expected).abs().max() < 1e-9 * scale
@@ -208,3 +210,25 @@ def test_layers_that_do_not_chain_are_refused():
     first, second = (Layer(Affine.of(nn.Linear(*sizes), sizes[:1])) for sizes in ((5, 4), (3, 2)))
     with pytest.raises(InputError, match="layer 2 takes 3 inputs; there are 4"):
         ReluNetwork.of_layers([first, second])
+
+
+@pytest.mark.parametrize("module", [nn.Flatten(), nn.Identity(), nn.Sequential(), nn.AvgPool2d(2)])
+def test_a_layer_without_weights_leaves_its_inputs_alone_and_can_be_normalised(module):
+    synapses = Affine.of(module, [1, 2, 2])
+    readout = Layer(Affine.dense(torch.ones(len(synapses.bias()), 2).double(), torch.zeros(2)))
+    network = ReluNetwork.of_layers([Layer(synapses), readout])
+    pixels = torch.full((3, 4), 0.9, dtype=torch.float64)
+    short = closed_form(convert(network, [0.5]), pixels)
+    assert (pixels == 0.9).all() and (short.time_left[0] == 0.5).all()
+    normalised = normalise_layers(network, [2.0])
+    found = closed_form(convert(normalised, [1.0]), pixels)
+    torch.testing.assert_close(found.logits, network.logits(pixels))
+    assert found.time_left[0].max() == pytest.approx(0.45)
+
+
+def test_a_convolutional_spiking_network_can_be_pickled():
+    for kind in NETWORKS:
+        network, _ = NETWORKS[kind](4)
+        pixels = random_pixels(5, 36)
+        snn = pickle.loads(pickle.dumps(convert(network, calibrated(network, pixels))))
+        torch.testing.assert_close(closed_form(snn, pixels).logits, network.logits(pixels))

@@ -59,6 +59,11 @@ def test_an_impossible_window_is_refused_by_layer(length):
         convert(random_network([7, 5, 4, 3]), [1.0, length])
 
 
+def test_a_window_that_rounding_would_shorten_is_refused():
+    with pytest.raises(InputError, match="layer 2: a window of 0.3 is lost beside"):
+        convert(random_network([7, 5, 4, 3]), [1e15, 0.3])
+
+
 def test_one_window_too_few_is_refused():
     with pytest.raises(InputError, match="1 window lengths for 2 layers"):
         convert(random_network([7, 5, 4, 3]), [1.0])

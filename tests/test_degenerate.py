@@ -6,7 +6,7 @@ from oracles import random_network, random_pixels
 
 from ttfs import InputError
 from ttfs.conversion import convert
-from ttfs.exactness import ENGINES, exact_layers, layer_errors, relu_reference
+from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference
 from ttfs.network import ReluNetwork
 from ttfs.simulation import clock_driven, event_driven, simulator
 from ttfs.windows import calibrated, fixed, normalise_layers
@@ -53,7 +53,7 @@ def errors_of(network, snn, pixels, simulation, engine):
 
 
 @pytest.mark.parametrize("n_batch", [1, 20])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CERTIFIED)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -72,7 +72,7 @@ def test_every_engine_stays_within_its_bound(name, neuron, dtype, engine, n_batc
 EXTREMES = [(1e-30, 1e30), (1e30, 1e-30), (1e15, 1e15), (1e-30, 1e-30), (1e-42, 1.0)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CERTIFIED)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("scales", EXTREMES)
 def test_extreme_weights_are_carried_by_normalised_windows(scales, dtype, engine):
@@ -85,7 +85,7 @@ def test_extreme_weights_are_carried_by_normalised_windows(scales, dtype, engine
         assert (layer.error <= layer.bound).all() and (layer.local_error <= layer.local_bound).all()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CERTIFIED)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("first", [1e-30, 1e-42])
 def test_tiny_weights_are_carried_by_windows_of_ordinary_length(first, dtype, engine):
@@ -111,7 +111,7 @@ def test_weights_that_drown_alphas_slope_of_1_have_no_bound():
 
 
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CERTIFIED)
 def test_a_bias_larger_than_the_window_saturates_on_every_image(neuron, engine):
     network = changed(SIZES, lambda w, b: b[0].fill_(50.0))
     simulation = simulate(convert(network, fixed(network, 15.0), neuron), torch.zeros(4, 8), engine)
@@ -120,7 +120,7 @@ def test_a_bias_larger_than_the_window_saturates_on_every_image(neuron, engine):
 
 
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CERTIFIED)
 def test_a_black_image_leaves_biases_alone(neuron, engine):
     network = random_network(SIZES)
     black = torch.zeros(1, 8, dtype=torch.float64)

@@ -7,7 +7,7 @@ from oracles import random_network, random_pixels
 
 from ttfs.affine import Affine
 from ttfs.conversion import convert
-from ttfs.exactness import ENGINES, exact_layers, layer_errors, relu_reference, ulp
+from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference, ulp
 from ttfs.network import ReluNetwork
 from ttfs.simulation import event_driven, simulator
 from ttfs.windows import calibrated
@@ -16,7 +16,7 @@ WAYS = [
     (neuron, dtype, engine)
     for neuron in ("B1", "alpha")
     for dtype in (torch.float64, torch.float32)
-    for engine in ENGINES
+    for engine in CERTIFIED
 ]
 
 

@@ -14,7 +14,7 @@ from experiments import __main__ as experiments
 from experiments import degradation_causes, lab, running, training_seeds
 from experiments.lab import Lab, Setting
 from ttfs.datasets import Split, load_dataset
-from ttfs.stages.results import chosen
+from ttfs.stages.results import rows_with
 from ttfs.training import SETTINGS, TARGETS, architecture
 from ttfs.training import train as train_network
 from ttfs.tuning import QUANTILES
@@ -41,7 +41,7 @@ def lab_of(root: Path, quick: bool = True) -> Lab:
 
 def rows(root: Path, name: str, **keys) -> list[dict]:
     """Return the rows of a results file that have these values."""
-    return chosen(results(root, name)["rows"], **keys)
+    return rows_with(results(root, name)["rows"], **keys)
 
 
 def parameters(root: Path, depth: int) -> list[tuple[np.ndarray, np.ndarray]]:

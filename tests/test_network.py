@@ -1,10 +1,14 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from oracles import random_network, random_pixels
 
-from ttfs import InputError
+from ttfs import InputError, windows
+from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
+from ttfs.simulation import closed_form, event_driven
 
 
 def test_logits_equal_pytorchs_own_layers():
@@ -49,8 +53,8 @@ def test_numpy_arrays_of_any_number_are_accepted():
         ([np.ones((3, 2))], [np.ones(5)], "layer 1 does not chain"),
         ([np.ones((3, 2))], [np.ones(3)], r"\(n_in, n_out\), these \(n_out, n_in\)"),
         ([np.ones((2, 3)), np.ones((4, 2))], [np.ones(2), np.ones(4)], "give each one's .T"),
-        (torch.nn.Linear(3, 2), (), r"Linear is not a list.*ReluNetwork\(\[layer.weight.T"),
-        ({"0.weight": np.ones((2, 3))}, (), r"dict is not a list.*layer.weight.T"),
+        (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*ReluNetwork\(\[layer.weight.T"),
+        ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*layer.weight.T"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
         ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
         ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
@@ -88,3 +92,44 @@ def test_the_remedy_named_for_a_torch_module_works():
     )
     x = torch.rand(5, 4)
     torch.testing.assert_close(network.logits(x), model(x))
+    assert not network.logits(x).requires_grad
+    before = network.logits(x)
+    with torch.no_grad():
+        linear_layers[0].weight.zero_()
+    assert torch.equal(network.logits(x), before)  # it is apart from the module
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda model: convert(model, [1.0]),
+        lambda model: windows.calibrated(model, torch.rand(3, 4)),
+        lambda model: windows.quantile(model, torch.rand(3, 4), 0.9),
+        lambda model: windows.fixed(model),
+        lambda model: windows.safe(model),
+    ],
+)
+def test_a_torch_module_is_refused_everywhere_with_the_call_that_makes_a_network(function):
+    with pytest.raises(InputError, match=r"Sequential is not a ReluNetwork.*layer\.weight\.T"):
+        function(torch.nn.Sequential(torch.nn.Linear(4, 3)))
+
+
+def test_images_of_any_shape_are_taken_if_they_have_as_many_pixels():
+    network, pixels = random_network([12, 5, 3]), random_pixels(6, 12)
+    snn = convert(network, windows.calibrated(network, pixels.unflatten(1, (1, 3, 4))))
+    images = pixels.unflatten(1, (1, 3, 4))
+    assert torch.equal(network.logits(images), network.logits(pixels))
+    for simulate in (closed_form, event_driven):
+        assert torch.equal(simulate(snn, images).logits, simulate(snn, pixels).logits)
+    for bad in (pixels[0], pixels[:, :11], torch.zeros(2, 5, 3)):
+        with pytest.raises(InputError, match=r"\(n_batch, 12\)"):
+            network.logits(bad)
+
+
+def test_a_converted_network_can_be_pickled():
+    pixels = random_pixels(6, 12)
+    for neuron in ("B1", "alpha"):
+        network = random_network([12, 5, 3])
+        snn = convert(network, windows.calibrated(network, pixels), neuron)
+        again = pickle.loads(pickle.dumps(snn))
+        assert torch.equal(closed_form(again, pixels).logits, closed_form(snn, pixels).logits)

@@ -28,7 +28,7 @@ OTHER = {
     create_plot: ["--results elsewhere"],
     spike_distribution_plot: ["--samples 10", "--depths 2 4", "--models elsewhere"],
     time_axis_schematic: ["--image 7", "--seed 1"],
-    numerical_exactness_test: ["--dtypes float64", "--samples 10", "--random-depths"],
+    numerical_exactness_test: ["--dtype float64", "--samples 10", "--random-depths"],
 }
 
 

@@ -21,7 +21,7 @@ from experiments import __main__ as experiments
 from ttfs.certificate import verdict
 from ttfs.metrics import mcnemar_p, percent, percent_interval, points_lost
 from ttfs.stages.readme import BLOCK, PAGES, with_tables
-from ttfs.stages.results import chosen, load_results
+from ttfs.stages.results import load_results, rows_with
 from ttfs.tuning import SIGNIFICANCE
 
 pytestmark = pytest.mark.pages
@@ -41,7 +41,7 @@ SCRIPTS = {
 
 def rows(name: str, **keys) -> list[dict]:
     """Return the committed rows that have these values."""
-    return chosen(load_results(ROOT / "results" / f"{name}.json", "", {})["rows"], **keys)
+    return rows_with(load_results(ROOT / "results" / f"{name}.json", "", {})["rows"], **keys)
 
 
 def lost(name: str, **keys) -> list[float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ttfs import InputError
-from ttfs.stages.results import NUMBER, chosen, grouped, load_results, save_results
+from ttfs.stages.results import NUMBER, grouped, load_results, rows_with, save_results
 
 COLUMNS = {
     "depth": int,
@@ -89,8 +89,8 @@ def test_missing_results_name_the_command_that_makes_them(tmp_path):
 
 def test_rows_are_chosen_and_grouped_by_their_values_in_order():
     rows = [{"a": n % 2, "b": n % 3, "n": n} for n in (3, 1, 4, 2)]
-    assert [row["n"] for row in chosen(rows, a=1)] == [3, 1]
-    assert chosen(rows, a=1, b=2, c=None) == []
+    assert [row["n"] for row in rows_with(rows, a=1)] == [3, 1]
+    assert rows_with(rows, a=1, b=2, c=None) == []
     assert {key: [r["n"] for r in found] for key, found in grouped(rows, "a").items()} == {
         1: [3, 1],
         0: [4, 2],

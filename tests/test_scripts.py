@@ -16,7 +16,7 @@ from ttfs import certificate, datasets
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
 from ttfs.network import ReluNetwork
-from ttfs.stages.inputs import chosen_images
+from ttfs.stages.inputs import image_places
 from ttfs.tuning import QUANTILES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -238,7 +238,7 @@ def test_conversion_of_sampled_images_depends_on_the_seed_alone(out, tmp_path):
         rows.append(results(tmp_path, "conversion")["rows"])
     assert rows[0] == rows[1] != rows[2]
     for seed, found in ((0, rows[0]), (1, rows[2])):
-        places = chosen_images(300, 40, seed).numpy()
+        places = image_places(300, 40, seed).numpy()
         for row in found:
             right = layers(out, row["depth"], "test")[-1].argmax(1) == labels()
             assert (row["n_test"], row["relu_correct"]) == (40, right[places].sum())
@@ -262,7 +262,7 @@ def test_auto_without_mnist_runs_on_digits_with_a_notice_and_names_its_files_so(
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])
 def test_exactness_of_a_sound_conversion_exits_with_0(out, tmp_path, neuron):
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    chosen = ["--samples", 60, "--dtypes", "float64", "float32", "--neuron", neuron]
+    chosen = ["--samples", 60, "--dtype", "float64", "float32", "--neuron", neuron]
     printed = run(numerical_exactness_test, *DIGITS, *places, *chosen)
     assert "exact: every error under its bound" in printed
     rows = results(tmp_path, "exactness")["rows"]
@@ -290,7 +290,7 @@ def test_exactness_with_a_limit_far_below_rounding_exits_with_1_and_names_depth_
     limits = dict.fromkeys(certificate.LOGIT_LIMIT, 1e-300)
     monkeypatch.setattr(certificate, "LOGIT_LIMIT", limits)
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    chosen = ["--samples", 20, "--dtypes", "float32"]
+    chosen = ["--samples", 20, "--dtype", "float32"]
     printed = run(numerical_exactness_test, *DIGITS, *places, *chosen, status=1)
     for depth in (2, 3):
         assert re.search(f"^depth {depth}, layer {depth}, float32.*: logits off", printed, re.M)
@@ -307,7 +307,7 @@ def test_exactness_of_a_conversion_that_drops_a_bias_exits_with_1_and_names_the_
 
     monkeypatch.setattr(numerical_exactness_test, "convert", convert_without_bias)
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    chosen = ["--dataset", "digits", "--depths", 3, "--samples", 20, "--dtypes", "float64"]
+    chosen = ["--dataset", "digits", "--depths", 3, "--samples", 20, "--dtype", "float64"]
     printed = run(numerical_exactness_test, *chosen, *places, status=1)
     assert re.search(
         f"^depth 3, layer {layer}, float64, closed-form: .* above their bound", printed, re.M
@@ -327,7 +327,7 @@ def test_exactness_run_as_a_program_hands_its_verdict_to_the_shell(
 
     monkeypatch.setattr("ttfs.conversion.convert", convert_with_other_biases)
     places = [*folders(out, "models"), *folders(tmp_path, "results")]
-    chosen = ["--dataset", "digits", "--depths", "2", "--samples", "20", "--dtypes", "float64"]
+    chosen = ["--dataset", "digits", "--depths", "2", "--samples", "20", "--dtype", "float64"]
     script = str(ROOT / "numerical_exactness_test.py")
     monkeypatch.setattr(sys, "argv", [script, *chosen, *places])
     with pytest.raises(SystemExit) as stop:

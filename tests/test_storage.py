@@ -185,10 +185,17 @@ def test_written_file_replaces_the_old_one_with_ordinary_permissions(tmp_path):
     assert len(list(path.parent.iterdir())) == 1
 
 
-def test_torch_archive_is_refused_with_the_call_that_makes_a_model_file_of_it(tmp_path):
+@pytest.mark.parametrize("kind", ["archive", "old archive", "pickle"])
+def test_torch_file_is_refused_with_the_call_that_makes_a_model_file_of_it(tmp_path, kind):
     model = torch.nn.Linear(3, 2)
-    torch.save(model.state_dict(), tmp_path / "model.pt")
-    with pytest.raises(ModelFileError, match="torch archive.*torch.load.*save_network"):
+    if kind == "pickle":
+        (tmp_path / "model.pt").write_bytes(pickle.dumps(model.state_dict()))
+    else:
+        archive = kind == "archive"
+        torch.save(
+            model.state_dict(), tmp_path / "model.pt", _use_new_zipfile_serialization=archive
+        )
+    with pytest.raises(ModelFileError, match="comes from torch.*torch.load.*save_network"):
         load_network(tmp_path / "model.pt")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,12 +49,12 @@ class Affine:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return W x + b, (n_batch, n_out), of x, (n_batch, n_in), in the dtype of x."""
-        if len(self.shape) > 1:
-            x = x.unflatten(1, self.shape)
+        y = x.unflatten(1, self.shape) if len(self.shape) > 1 else x
         for step in self.steps:
             weight, bias = (v if v is None else v.to(x) for v in (step.weight, step.bias))
-            x = step.apply(x, weight, bias)
-        return x.flatten(1)
+            y = step.apply(y, weight, bias)
+        y = y.flatten(1)
+        return y.clone() if y.data_ptr() == x.data_ptr() else y  # never the inputs themselves
 
     @property
     def n_in(self) -> int:
@@ -74,19 +75,23 @@ class Affine:
 
     def bias(self) -> Tensor:
         """Return b, (n_out,): as it is kept if dense, else in float64."""
-        if self.is_dense:
-            return self.steps[0].bias
-        return self(torch.zeros(1, self.n_in, dtype=torch.float64))[0]
+        return self.steps[0].bias if self.is_dense else self(self._like_inputs(torch.zeros))[0]
 
     def matrix(self) -> Tensor:
         """Return W as (n_in, n_out): as it is kept if dense, else in float64."""
         if self.is_dense:
             return self.steps[0].weight.T
-        return self.changed(lambda weight: weight)(torch.eye(self.n_in, dtype=torch.float64))
+        identity = torch.diag(self._like_inputs(torch.ones)[0])
+        return self.changed(lambda weight: weight)(identity)
 
     def sums(self, weight: Callable[[Tensor], Tensor] = lambda weight: weight) -> Tensor:
         """Return sum_j f(W_ij), (n_out,) float64; for a chain |W2 W1| is taken as |W2| |W1|."""
-        return self.changed(weight)(torch.ones(1, self.n_in, dtype=torch.float64))[0]
+        return self.changed(weight)(self._like_inputs(torch.ones))[0]
+
+    def _like_inputs(self, values: Callable) -> Tensor:
+        """Return one row of inputs, (1, n_in) float64, where the weights are."""
+        devices = [step.weight.device for step in self.steps if step.weight is not None]
+        return values(1, self.n_in, dtype=torch.float64, device=devices[0] if devices else None)
 
     def changed(
         self,
@@ -106,9 +111,13 @@ class Affine:
     def rescaled(self, before: float, after: float) -> "Affine":
         """Return x -> (W (before x) + b) / after in float64: other units for inputs and outputs."""
         chain = self.changed(lambda weight: weight.double(), lambda bias: bias.double() / after)
-        steps = list(chain.steps)
-        first = next(n for n, step in enumerate(steps) if step.weight is not None)
-        steps[first] = steps[first]._replace(weight=steps[first].weight * (before / after))
+        steps, gain = list(chain.steps), before / after
+        weighted = [n for n, step in enumerate(steps) if step.weight is not None]
+        if weighted:
+            first = weighted[0]
+            steps[first] = steps[first]._replace(weight=steps[first].weight * gain)
+        else:
+            steps.append(Step(_scale, torch.tensor([gain], dtype=torch.float64), None, 1))
         return Affine(steps, self.shape)
 
 
@@ -144,9 +153,11 @@ def _steps(module: nn.Module) -> list[Step]:
         case nn.BatchNorm1d() | nn.BatchNorm2d() if module.running_mean is not None:
             return [_normalisation(module)]
         case nn.AvgPool1d() | nn.AvgPool2d():
-            return [Step(lambda x, *_: module(x), None, None, _kernel_size(module))]
+            dimensions = 2 if isinstance(module, nn.AvgPool2d) else 1
+            terms = int(np.broadcast_to(module.kernel_size, dimensions).prod())
+            return [Step(partial(_reshape, module), None, None, terms)]
         case nn.Flatten(start_dim=1):
-            return [Step(lambda x, *_: module(x), None, None, 0)]
+            return [Step(partial(_reshape, module), None, None, 0)]
         case nn.Dropout() | nn.Identity():  # in eval mode both return their input
             return []
     raise InputError(f"{module} is not known to be affine: it cannot be synapses")
@@ -164,17 +175,16 @@ def _normalisation(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Step:
     if module.affine:
         gamma, beta = (number.double() for number in _numbers(module))
         weight, bias = gamma * weight, gamma * bias + beta
-
-    def apply(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        channels = (-1,) + (1,) * (x.ndim - 2)
-        return x * weight.view(channels) + bias.view(channels)
-
-    return Step(apply, weight, bias, 1)
+    return Step(_scale, weight, bias, 1)
 
 
-def _kernel_size(module: nn.AvgPool1d | nn.AvgPool2d) -> int:
-    """Return how many values a mean adds up."""
-    size = module.kernel_size
-    if isinstance(size, int):  # of AvgPool2d: the other keeps a tuple
-        size = (size, size)
-    return math.prod(size)
+def _scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return weight x + bias, by channel: the dimension after the batch's."""
+    channels = (-1,) + (1,) * (x.ndim - 2)
+    x = x * weight.view(channels)
+    return x if bias is None else x + bias.view(channels)
+
+
+def _reshape(module: nn.Module, x: Tensor, *_) -> Tensor:
+    """Return what a module without numbers does."""
+    return module(x)

@@ -36,9 +36,9 @@ def certificate(
     """
     simulators = {engine: simulator(engine) for _, engine in ways}
     found = {way: [_Worst() for _ in snn.layers] for way in ways}
-    agreements, layers = dict.fromkeys(ways, 0), exact_layers(network)
+    agreements, exact = dict.fromkeys(ways, 0), exact_layers(network)
     for batch in images.split(BATCH):
-        relu = relu_reference(layers, batch)
+        relu = relu_reference(exact, batch)
         classes = relu.values[-1].argmax(1)
         largest = [value.abs().max().item() for value in relu.values]
         for dtype, engine in ways:
@@ -49,8 +49,8 @@ def certificate(
                 worst.add(*layer, len(images))
         after_batch(len(batch))
     rows = []
-    for (dtype, engine), layers in found.items():
-        for n, (layer, worst) in enumerate(zip(snn.layers, layers, strict=True), start=1):
+    for (dtype, engine), worst_by_layer in found.items():
+        for n, (layer, worst) in enumerate(zip(snn.layers, worst_by_layer, strict=True), start=1):
             row = {"dtype": dtype, "engine": engine, "layer": n, "output": layer is snn.readout}
             rows.append(row | worst.row(_unit(layer, engine, worst), getattr(torch, dtype)))
         rows[-1] |= {"agreements": agreements[dtype, engine], "n_test": len(images)}
@@ -61,14 +61,17 @@ def _unit(layer: SpikingLayer, engine: str, worst: "_Worst") -> float:
     """Return the value whose ulp is a layer's: the times that it was decoded from, or its own."""
     times = {"closed-form:absolute": layer.t_max, "event-driven": layer.window.length}
     value = times.get(engine, math.inf)
-    return value if math.isfinite(value) else worst.largest["largest_activation"] or 1.0
+    return value if math.isfinite(value) else worst.largest[0].item() or 1.0
+
+
+LARGEST = ("largest_activation", "largest_error", "bound", "local_error", "local_bound")
 
 
 @dataclass
 class _Worst:
     """The largest errors and bounds of a layer over all batches, and its 0.1 % largest errors."""
 
-    largest: dict = field(default_factory=dict)
+    largest: Tensor = field(default_factory=lambda: torch.zeros(len(LARGEST), dtype=torch.float64))
     broken: int = 0  # errors above their bound
     top: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
@@ -76,15 +79,10 @@ class _Worst:
         """Take a batch into account; there are ``n_images`` in all."""
         within = (layer.error <= layer.bound) & (layer.local_error <= layer.local_bound)
         self.broken += within.numel() - int(within.sum())
-        values = {
-            "largest_activation": largest_activation,
-            "largest_error": layer.error.max().item(),
-            "bound": layer.bound.max().item(),
-            "local_error": layer.local_error.max().item(),
-            "local_bound": layer.local_bound.max().item(),
-        }
-        for name, value in values.items():
-            self.largest[name] = max(value, self.largest.get(name, value))
+        values = (layer.error, layer.bound, layer.local_error, layer.local_bound)
+        values = [largest_activation, *(value.max().item() for value in values)]
+        values = torch.tensor(values, dtype=torch.float64)
+        self.largest = torch.maximum(self.largest, values)  # NaN if any is
         total = n_images * layer.error.shape[1]
         n_top = total - max(1, int(0.999 * total)) + 1  # the least of these is the quantile
         errors = layer.error.flatten().float()
@@ -95,8 +93,9 @@ class _Worst:
 
     def row(self, unit: float, dtype: torch.dtype) -> dict:
         """Return the row of a layer; None where there is no bound, or an error overflowed."""
-        error, activation = self.largest["largest_error"], self.largest["largest_activation"]
-        row = {"broken": self.broken, **self.largest, "error_99.9_percent": self.top[-1].item()}
+        row = {"broken": self.broken, **dict(zip(LARGEST, self.largest.tolist(), strict=True))}
+        row["error_99.9_percent"] = self.top[-1].item()
+        error, activation = row["largest_error"], row["largest_activation"]
         row["relative_error"] = error / activation if activation else 0.0
         row |= {"ulp": ulp(unit, dtype), "error_ulp": error / ulp(unit, dtype)}
         return {key: value if math.isfinite(value) else None for key, value in row.items()}

@@ -56,12 +56,18 @@ def decode(spike_times: Tensor, t_max: float = 1.0) -> Tensor:
     return torch.where(torch.isinf(spike_times), 0, t_max - spike_times)
 
 
+def flat_batch(x: Tensor) -> Tensor:
+    """Return inputs, (n_batch, *shape), as a (n_batch, n_in) tensor."""
+    x = torch.as_tensor(x)
+    return x.flatten(1) if x.ndim > 2 else x
+
+
 def checked_pixels(pixels: Tensor, n_in: int | None = None) -> Tensor:
     """Return the pixels as a tensor; InputError unless they are floating and in [0, 1].
 
-    With ``n_in``, they must be (n_batch, n_in) as well.
+    With ``n_in`` they come back as (n_batch, n_in), and InputError unless they are as many.
     """
-    pixels = torch.as_tensor(pixels)
+    pixels = torch.as_tensor(pixels) if n_in is None else flat_batch(pixels)
     if n_in is not None and (pixels.ndim != 2 or pixels.shape[1] != n_in):
         raise InputError(f"pixels are {tuple(pixels.shape)}, not (n_batch, {n_in})")
     if not pixels.is_floating_point():

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ttfs import InputError
 from ttfs.coding import INPUT, Window
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import Layer, ReluNetwork, checked_network
 from ttfs.neurons import NEURONS, Neuron
 
 
@@ -127,8 +127,7 @@ def convert(
         finite length a hidden layer, long enough for t_max to differ from t_min in float64.
 
     """
-    if isinstance(network, nn.Module):
-        ReluNetwork(network)  # says what to do
+    checked_network(network)
     if neuron not in NEURONS:
         raise InputError(f"unknown neuron {neuron!r}: choose from {', '.join(NEURONS)}")
     if len(window_lengths) != network.depth - 1:
@@ -138,7 +137,7 @@ def convert(
         t_min = windows[-1].t_max
         if not 0 < length < math.inf:
             raise InputError(f"layer {n}: the window length is {length}; it must be positive")
-        if t_min + float(length) == t_min:
+        if abs((t_min + length) - t_min - length) > 1e-9 * length:
             raise InputError(
                 f"layer {n}: a window of {length:g} is lost beside t_min = {t_min:g}; rescale the "
                 f"network with ttfs.windows.normalise_layers first"

@@ -71,7 +71,8 @@ def event_driven(
         counts.append(layer_counts)
     potential = torch.cat([part[0] for part in _integrated(snn.readout, times)])
     logits = potential + snn.readout.synapses.bias().to(potential)
-    return Simulation([layer.window for layer in snn.hidden], time_left, logits, counts, traces)
+    windows = [layer.window for layer in snn.hidden]
+    return Simulation(windows, pixels, time_left, logits, counts, traces)
 
 
 def _check_traced(snn: SpikingNetwork, pixels: Tensor, traced) -> None:

@@ -34,7 +34,8 @@ Both hold for every neuron and image, and neither knows the accumulated errors. 
 (long sums in 16 bits) there is no such bound: it is infinite. What a simulation is held against,
 the float64 ReLU network and each layer given the simulated inputs, is itself rounded: twice the
 float64 bound is part of each local bound. Underflow adds at most half the smallest subnormal number
-to each weight, bias and product, and sums do not underflow: with it, n + 2 + sum |x| of them.
+to each weight, bias and product, and sums do not underflow: with it, n + 2 + sum |x| of them. (In a
+chain, only what underflows in its last operation is bounded so.)
 """
 
 import math
@@ -49,7 +50,7 @@ from ttfs.conversion import SpikingLayer, SpikingNetwork
 from ttfs.network import Layer, ReluNetwork
 from ttfs.outcome import Simulation
 
-ENGINES = ("closed-form", "closed-form:absolute", "event-driven")
+CERTIFIED = ("closed-form", "closed-form:absolute", "event-driven")
 EXACT = torch.float64
 
 
@@ -67,7 +68,7 @@ class ExactLayer(NamedTuple):
     """A layer of the ReLU network in float64, and what bounds are propagated by."""
 
     layer: Layer
-    magnitudes: Layer  # |W| and |b|
+    absolute: Layer  # |W| and |b|
     spread: Layer  # |W|
     total: Tensor  # sum_j |W_ij|, (n_out,)
 
@@ -101,7 +102,7 @@ def relu_reference(layers: list[ExactLayer], pixels: Tensor) -> Reference:
     """Return what the float64 ReLU network makes of pixels, (n_batch, n_in)."""
     reference, x = Reference(layers, [], []), pixels.to(EXACT)
     for exact in layers:
-        reference.magnitudes.append(exact.magnitudes.drive(x))
+        reference.magnitudes.append(exact.absolute.drive(x))
         x = exact.layer.drive(x)
         if exact is not layers[-1]:
             x = x.relu_()
@@ -123,7 +124,7 @@ def layer_errors(
         In its original precision, before any rounding to the simulation's dtype.
     simulation : Simulation
         Of the same pixels, in any dtype.
-    engine : one of ENGINES
+    engine : one of CERTIFIED
         The closed form in either time convention, or the event-driven simulator.
 
     """
@@ -153,32 +154,44 @@ def _local_bound(
     exact: ExactLayer, spiking: SpikingLayer, x: Tensor, magnitudes: Tensor, dtype, engine: str
 ) -> Tensor:
     """Return a layer's local bound, (n_batch, n_out): of the simulation, and twice of float64."""
-    x, synapses = spiking.received(x), exact.layer.synapses
+    x = spiking.received(x)
+    rounding = _event_rounding if engine == "event-driven" else _sum_rounding
+    gamma, more = rounding(exact, spiking, x, dtype, engine)
+    gamma = gamma + 2 * _gamma(exact.layer.synapses.roundings, EXACT)
+    underflow = _smallest(dtype) + 2 * _smallest(EXACT)
+    more = more + underflow * (x.shape[1] + 2 + x.sum(1, keepdim=True))
+    return _without_nan(torch.addcmul(more, magnitudes, gamma))
+
+
+def _sum_rounding(exact: ExactLayer, spiking: SpikingLayer, x: Tensor, dtype, engine: str):
+    """Return the closed form's gamma, of the sum's terms, and what it adds beside them."""
+    roundings, steps = exact.layer.synapses.roundings, len(exact.layer.synapses.steps)
+    gamma = _gamma(roundings, dtype)
+    if torch.finfo(dtype).bits == 16:
+        gamma = _gamma(4 * steps, dtype) + _gamma(roundings, torch.float32)
+    if engine == "closed-form" or spiking.t_max == math.inf:  # the read-out has no crossing
+        return gamma, torch.zeros_like(exact.total)
+    ends = 2 * spiking.t_min + 2 * spiking.t_max + 2 * spiking.window.length
+    own = spiking.slope_before.abs() * (spiking.t_min - spiking.t_start)
+    u = torch.finfo(dtype).eps / 2
+    return gamma, 1.01 * u * (ends + 4 * spiking.threshold.abs() + 6 * own)  # 1.01: terms in u^2
+
+
+def _event_rounding(exact: ExactLayer, spiking: SpikingLayer, x: Tensor, dtype, engine: str):
+    """Return the event-driven engine's gamma, of the sum's terms, and what it adds beside them."""
     u, input_window = torch.finfo(dtype).eps / 2, spiking.t_min - spiking.t_start
-    smallest = (_smallest(dtype) + 2 * _smallest(EXACT)) * (x.shape[1] + 2 + x.sum(1, keepdim=True))
-    gamma = _gamma(synapses.roundings, dtype)
-    own = spiking.slope_before.abs() * input_window
-    times = torch.zeros_like(own)  # what is rounded beside the sum; the read-out has no crossing
-    if engine == "event-driven":
-        fired = (x > 0).to(EXACT)
-        if math.isfinite(spiking.t_max):
-            times = u * (2 * spiking.threshold.abs() + 4 * spiking.window.length)
-        if spiking.neuron.forced:
-            d = gamma * (spiking.slope_before.abs() + exact.total)  # the slope is 1 to within d
-            times = torch.where(d < 1, (times + spiking.window.length * d) / (1 - d), torch.inf)
-        gamma = _gamma(2 * fired.sum(1, keepdim=True) + 8, dtype)
-        spikes = exact.spread.synapses(fired).mul_(2 * u * input_window)
-        smallest = spikes.add_(times).mul_(1.01).add_(smallest + gamma * own)  # 1.01: terms in u^2
-    else:
-        if torch.finfo(dtype).bits == 16:
-            gamma = _gamma(4 * len(synapses.steps), dtype)
-            gamma = gamma + _gamma(synapses.roundings, torch.float32)
-        if engine == "closed-form:absolute" and math.isfinite(spiking.t_max):
-            ends = 2 * spiking.t_min + 2 * spiking.t_max + 2 * spiking.window.length
-            times = 1.01 * u * (ends + 4 * spiking.threshold.abs() + 6 * own)
-        smallest = smallest + times
-    gamma = gamma + 2 * _gamma(synapses.roundings, EXACT)
-    return _without_nan(torch.addcmul(smallest, magnitudes, gamma))
+    fired = (x > 0).to(EXACT)
+    gamma = _gamma(2 * fired.sum(1, keepdim=True) + 8, dtype)
+    crossing = torch.zeros_like(exact.total)
+    if spiking.t_max < math.inf:  # the read-out has no crossing
+        crossing = u * (2 * spiking.threshold.abs() + 4 * spiking.window.length)
+    if spiking.neuron.forced:
+        d = _gamma(exact.layer.synapses.roundings, dtype)
+        d = d * (spiking.slope_before.abs() + exact.total)  # the slope is 1 to within d
+        crossing = torch.where(d < 1, (crossing + spiking.window.length * d) / (1 - d), torch.inf)
+    spikes = exact.spread.synapses(fired).mul_(2 * u * input_window)
+    own = gamma * spiking.slope_before.abs() * input_window
+    return gamma, spikes.add_(crossing).mul_(1.01).add_(own)
 
 
 def _without_nan(bound: Tensor) -> Tensor:

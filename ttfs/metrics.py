@@ -16,6 +16,7 @@ class Comparison(NamedTuple):
     """How a spiking network does beside the float64 ReLU network that it came from."""
 
     counts: dict  # of ``paired_counts``
+    input_spikes: int
     logits: Tensor  # (n_images, n_classes)
     logit_error: float  # the largest; infinite or NaN after an overflow
     largest_logit: float  # of the ReLU network
@@ -45,7 +46,8 @@ def comparison(
     counts = paired_counts(relu_logits.argmax(1), logits.argmax(1), labels)
     error = (logits.double() - relu_logits).abs().max().item()
     audit = total([part.audit for part in parts])
-    return Comparison(counts, logits, error, relu_logits.abs().max().item(), audit)
+    input_spikes = sum(int((part.inputs > 0).sum()) for part in parts)
+    return Comparison(counts, input_spikes, logits, error, relu_logits.abs().max().item(), audit)
 
 
 def paired_counts(relu: Tensor, snn: Tensor, labels: Tensor) -> dict:

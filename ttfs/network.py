@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ttfs import InputError
 from ttfs.affine import Affine, MaxPool
+from ttfs.coding import flat_batch
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class ReluNetwork:
     Parameters
     ----------
     weights : sequence of (n_in, n_out) arrays, dimensionless
-        One a layer; each layer's ``n_in`` is the previous layer's ``n_out``.
+        One per layer; each layer's ``n_in`` is the previous layer's ``n_out``.
     biases : sequence of (n_out,) arrays, dimensionless
-        One a layer.
+        One per layer. A torch module's parameters are copied, apart from its graph.
 
     Raises
     ------
@@ -51,11 +52,7 @@ class ReluNetwork:
 
     def __init__(self, weights: Sequence, biases: Sequence = ()) -> None:
         if isinstance(weights, nn.Module | dict):
-            raise InputError(
-                f"{type(weights).__name__} is not a list of arrays; of a torch model's linear "
-                f"layers, call ReluNetwork([layer.weight.T for layer in linear_layers], "
-                f"[layer.bias for layer in linear_layers])"
-            )
+            checked_network(weights)
         if len(weights) == 0 or len(weights) != len(biases):
             raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
         weights = [_float_tensor(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
@@ -98,13 +95,14 @@ class ReluNetwork:
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return every hidden layer's activations max(0, W x + b), and the logits.
 
-        ``x`` is (n_batch, n_in); its dtype and device decide those of the computation.
+        ``x`` is (n_batch, n_in), or (n_batch, *shape) with as many values; its dtype and device
+        decide those of the computation.
         """
-        x = torch.as_tensor(x)
-        if not x.is_floating_point() or x.shape[-1] != self.layers[0].n_in:
+        x, n_in = flat_batch(x), self.layers[0].n_in
+        if not x.is_floating_point() or x.ndim != 2 or x.shape[1] != n_in:
             raise InputError(
                 f"the input is {x.dtype} of shape {tuple(x.shape)}, not floating and "
-                f"(n_batch, {self.layers[0].n_in})"
+                f"(n_batch, {n_in})"
             )
         activations = []
         for layer in self.layers[:-1]:
@@ -119,6 +117,17 @@ class ReluNetwork:
     def logits(self, x: Tensor) -> Tensor:
         """Return the output layer's (n_batch, n_classes) logits."""
         return self.forward(x)[1]
+
+
+def checked_network(network) -> ReluNetwork:
+    """Return the network; InputError, with the call that makes one, if it is something else."""
+    if not isinstance(network, ReluNetwork):
+        raise InputError(
+            f"{type(network).__name__} is not a ReluNetwork; of a torch model's linear layers, "
+            f"ReluNetwork([layer.weight.T for layer in linear_layers], [layer.bias for layer in "
+            f"linear_layers]) makes one"
+        )
+    return network
 
 
 def random_network(sizes: Sequence[int], seed: int) -> ReluNetwork:
@@ -158,6 +167,8 @@ def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
 
 def _float_tensor(array, name: str, ndim: int) -> Tensor:
     """Return the array as a floating tensor, checked for kind, dimensions, size and finiteness."""
+    if isinstance(array, nn.Parameter) or (isinstance(array, Tensor) and not array.is_leaf):
+        array = array.detach().clone()
     if not isinstance(array, Tensor):
         try:
             array = np.asarray(array)

@@ -27,14 +27,19 @@ class Neuron:
     guarded: bool  # its threshold counts from t_min only, by definition
 
 
+def _no_slope(synapses: Affine) -> Tensor:
+    return torch.zeros_like(synapses.bias(), dtype=torch.float64)
+
+
+def _alpha(synapses: Affine) -> Tensor:
+    return 1 - synapses.sums()
+
+
 NEURONS = {
-    neuron.name: neuron
-    for neuron in (
-        # [2]: the slope becomes 1 at t_min, and a silent input contributes nothing.
-        Neuron("B1", lambda synapses: torch.zeros_like(synapses.bias()).double(), False, True),
-        # [1]: the slope is 1 once every input has fired, so every input must fire.
-        Neuron("alpha", lambda synapses: 1 - synapses.sums(), True, False),
-    )
+    # [2]: the slope becomes 1 at t_min, and a silent input contributes nothing.
+    "B1": Neuron("B1", _no_slope, forced=False, guarded=True),
+    # [1]: the slope is 1 once every input has fired, so every input must fire.
+    "alpha": Neuron("alpha", _alpha, forced=True, guarded=False),
 }
 
 

@@ -44,7 +44,7 @@ class LayerAudit:
 
     @property
     def spikes(self) -> int:
-        """Threshold crossings, over all neurons and images."""
+        """Spikes, over all neurons and images."""
         return int(self.spikes_per_neuron.sum())
 
     @property
@@ -85,10 +85,11 @@ class Simulation:
     carries, unrounded.
     """
 
-    windows: Sequence[Window]  # one a hidden layer
+    windows: Sequence[Window]  # one per hidden layer
+    inputs: Tensor  # (n_batch, n_in): time left of the input spikes, 0 if there is none
     time_left: list[Tensor]  # (n_batch, n_out) each: t_max - t of the spike, 0 if there is none
     logits: Tensor  # (n_batch, n_classes): output potentials at t_read
-    counts: list[dict]  # one a hidden layer: what else its audit knows
+    counts: list[dict]  # one per hidden layer: what else its audit knows
     traces: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (n_points, 2): t, V
 
     @property

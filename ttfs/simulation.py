@@ -6,6 +6,7 @@ independent check: it integrates membrane potentials spike by spike.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -41,11 +42,12 @@ def propagate(
 ) -> Simulation:
     """Return what layers, the last a read-out, do with inputs of which the time left is u.
 
-    The one loop::
+    The one loop, in a window of length L::
 
-        u_i = fire(sum_j W_ji u_j + b_i)        logit_k = sum_j W_jk u_j + b_k
+        u_i = fire(sum_j W_ji u_j + b_i)        exactly: min(max(0, sum_j W_ji u_j + b_i), L)
+        logit_k = sum_j W_jk u_j + b_k
     """
-    time_left, counts = [], []
+    inputs, time_left, counts = u, [], []
     for layer in layers[:-1]:
         crossings = drive(layer, u)
         counts.append(crossing_counts(crossings, layer.window))
@@ -56,7 +58,7 @@ def propagate(
             counts[-1] |= difference_counts(crossings, u)
         time_left.append(u)
     windows = [layer.window for layer in layers[:-1]]
-    return Simulation(windows, time_left, layers[-1].drive(u), counts)
+    return Simulation(windows, inputs, time_left, layers[-1].drive(u), counts)
 
 
 def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Simulation:
@@ -119,7 +121,7 @@ def clock_driven(
     return simulate(snn, pixels, clock(bits, half_tick))
 
 
-ENGINES = (
+ENGINE_WORDS = (
     "closed-form, closed-form:absolute, event-driven, event-driven:unguarded, clock:BITS, "
     "clock:BITS:half-tick"
 )
@@ -136,6 +138,8 @@ def simulator(engine: str) -> Callable[[SpikingNetwork, Tensor], Simulation]:
             return event_driven
         case ["event-driven", "unguarded"]:
             return partial(event_driven, guard=False)
-        case ["clock", bits, *half] if bits.isdecimal() and half in ([], ["half-tick"]):
-            return partial(clock_driven, bits=int(bits[:9]), half_tick=bool(half))
-    raise InputError(f"unknown engine {engine!r}: choose from {ENGINES}")
+        case ["clock", bits] if re.fullmatch(r"\d\d?", bits):
+            return partial(clock_driven, bits=int(bits))
+        case ["clock", bits, "half-tick"] if re.fullmatch(r"\d\d?", bits):
+            return partial(clock_driven, bits=int(bits), half_tick=True)
+    raise InputError(f"unknown engine {engine!r}: choose from {ENGINE_WORDS}")

@@ -14,6 +14,12 @@ import numpy as np
 from ttfs import InputError
 from ttfs.network import ReluNetwork
 
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what torch.save wrote first, before it wrote archives
+FROM_TORCH = (
+    "it comes from torch; torch.load it, and keep its weights and biases in another file, with "
+    "ttfs.storage.save_network(path, ReluNetwork(weights, biases))"
+)
+
 
 class ModelFileError(InputError):
     """A model file is missing, damaged, foreign or unsafe; the message names file and fault."""
@@ -87,10 +93,7 @@ def load_model(path: Path) -> dict:
     """
     path = Path(path)
     if zipfile.is_zipfile(path):
-        raise ModelFileError(
-            f"{path} is a torch archive, not a model file: torch.load it, and keep its weights and "
-            f"biases with ttfs.storage.save_network(path, ReluNetwork(weights, biases))"
-        )
+        raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}")
     try:
         with path.open("rb") as file:
             contents = _Unpickler(file).load()
@@ -98,12 +101,16 @@ def load_model(path: Path) -> dict:
         raise ModelFileError(f"{path} not found; run `{_training_command(path)}` first") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
+    except _FromTorchError as error:
+        raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}") from error
     # A damaged pickle can raise nearly anything (Python's documentation lists some of it).
     except Exception as error:
         raise ModelFileError(
             f"{path} is not a model file: {str(error) or type(error).__name__}; "
             f"train it again with `{_training_command(path)}`"
         ) from error
+    if contents == TORCH_MAGIC:
+        raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}")
     if not isinstance(contents, dict) or not {"weights", "biases"} <= contents.keys():
         raise ModelFileError(f"{path} is not a model file: no dict with `weights` and `biases`")
     return contents
@@ -125,6 +132,10 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
             f"{path}: architecture is {stated}, but the weights chain as {network.architecture}"
         )
     return network
+
+
+class _FromTorchError(pickle.UnpicklingError):
+    """The pickle asks for something that torch's own files have."""
 
 
 class _Dtype:
@@ -174,6 +185,8 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str):
         place = re.sub(r"^numpy\._?core\.", "numpy.", module)  # NumPy 2 and NumPy 1
+        if name == "OrderedDict" or module.split(".")[0] == "torch":
+            raise _FromTorchError
         if (place, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused as unsafe")
         return _ALLOWED[place, name]
@@ -184,7 +197,7 @@ def _training_command(path: Path) -> str:
     dataset = " --dataset digits" if path.name.startswith("digits") else ""
     depth = re.search(r"_(\d+)_layer", path.name)
     depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
-    return f"python train_mnist_pytorch.py{dataset}{depths}"
+    return f"python train_mnist_pytorch.py{dataset}{depths} --models {path.parent}"
 
 
 def _umask() -> int:

@@ -16,7 +16,7 @@ from ttfs.simulation import closed_form, propagate
 QUANTILES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93)
 QUANTILES += (0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 SIGNIFICANCE = 0.05
-POLICIES = "calibrated[:MARGIN], quantile:Q, fixed:T_MAX, safe, automatic"
+POLICY_WORDS = "calibrated[:MARGIN], quantile:Q, fixed:T_MAX, safe, automatic"
 
 
 def window_policy(name: str) -> Callable[[ReluNetwork, Tensor, Tensor], list[float]]:
@@ -39,7 +39,7 @@ def window_policy(name: str) -> Callable[[ReluNetwork, Tensor, Tensor], list[flo
             return lambda network, *_: windows.safe(network)
         case "automatic", []:
             return _automatic_lengths
-    raise InputError(f"unknown window policy {name!r}: choose from {POLICIES}")
+    raise InputError(f"unknown window policy {name!r}: choose from {POLICY_WORDS}")
 
 
 def _automatic_lengths(network: ReluNetwork, x: Tensor, validation_images: Tensor) -> list[float]:

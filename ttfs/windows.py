@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ttfs import InputError
 from ttfs.coding import checked_pixels
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import Layer, ReluNetwork, checked_network
 
 BATCH = 5000  # images simulated at a time, to bound memory
 DEAD_LAYER_WINDOW = 1.0  # a layer that never fires on the training images still needs a window
@@ -24,7 +24,7 @@ def fixed(network: ReluNetwork, t_max: float = 15.0) -> list[float]:
     """Return the same window length for every hidden layer."""
     if not 0 < t_max < np.inf:
         raise InputError(f"t_max is {t_max}; a window's length must be positive and finite")
-    return [float(t_max)] * (network.depth - 1)
+    return [float(t_max)] * (checked_network(network).depth - 1)
 
 
 def calibrated(network: ReluNetwork, x: Tensor, margin: float = 0.5) -> list[float]:
@@ -34,8 +34,9 @@ def calibrated(network: ReluNetwork, x: Tensor, margin: float = 0.5) -> list[flo
     """
     if not 0 <= margin < np.inf:
         raise InputError(f"margin is {margin}; it must be zero or more, and finite")
+    x = _training_images(network, x)
     largest = torch.zeros(network.depth - 1, dtype=torch.float64)
-    for batch in _training_images(network, x).split(BATCH):
+    for batch in x.split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
             largest[n] = torch.maximum(largest[n], activation.max().double())  # keeps NaN
     return _lengths((1 + margin) * largest)
@@ -54,8 +55,9 @@ def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> dict[floa
     for q in qs:
         if not 0 < q <= 1:
             raise InputError(f"the quantile is {q}; it must lie in (0, 1]")
+    x = _training_images(network, x)
     positive = [[] for _ in range(network.depth - 1)]
-    for batch in _training_images(network, x).split(BATCH):
+    for batch in x.split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
             positive[n].append(activation[activation > 0].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
@@ -99,7 +101,7 @@ def safe(network: ReluNetwork) -> list[float]:
     these, and grow about as fast as the sums of weights multiply.
     """
     lengths, previous = [], 1.0
-    for layer in network.layers[:-1]:
+    for layer in checked_network(network).layers[:-1]:
         excitation = (layer.synapses.sums(torch.abs) + layer.synapses.sums()) / 2  # S+, or more
         largest = (layer.synapses.bias().double() + previous * excitation).max().item()
         # The factor keeps the inequality strict in floating point.
@@ -110,7 +112,7 @@ def safe(network: ReluNetwork) -> list[float]:
 
 def _training_images(network: ReluNetwork, x: Tensor) -> Tensor:
     """Return the images to choose windows on; InputError if there are none or they misfit."""
-    x = checked_pixels(x, network.architecture[0])
+    x = checked_pixels(x, checked_network(network).architecture[0])
     if len(x) == 0:
         raise InputError("windows are chosen on training images, and there are none")
     return x

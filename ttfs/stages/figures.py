@@ -2,7 +2,7 @@
 
 import io
 import math
-import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -92,14 +92,14 @@ def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[
 
 def save_figures(draw: Callable[..., Figure], rows, path: Path, formats: list[str]) -> list[Path]:
     """Draw once in the project's style, over the user's, and write ``path`` in each format."""
-    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # what an EPS file has for its date
     paths = []
     with matplotlib.style.context("ttfs.stages.paper"):
         figure = draw(rows)
         for suffix in formats:
-            contents = io.BytesIO()  # and no file's name for its title
+            contents = io.BytesIO()  # not a file, whose name would be the title of an EPS
             figure.savefig(contents, format=suffix, metadata=METADATA[suffix])
+            contents = re.sub(rb"%%CreationDate: .*\n", b"", contents.getvalue(), count=1)
             paths.append(path.with_suffix(f".{suffix}"))
             with written_atomically(paths[-1]) as temporary:
-                temporary.write_bytes(contents.getvalue())
+                temporary.write_bytes(contents)
     return paths

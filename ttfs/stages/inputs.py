@@ -1,11 +1,13 @@
 """What a stage reads: the data set that was settled on, trained networks, chosen test images."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ttfs.network import ReluNetwork
+from ttfs.stages.options import ROOT
 from ttfs.storage import ModelFileError, load_network, model_path, output_folder
 
 
@@ -20,12 +22,15 @@ def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
     return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
 
 
-def command_for(script: str, dataset: str) -> str:
-    """Return the command that makes a script's results on a data set."""
-    return f"python {script}" + (" --dataset digits" if dataset == "digits" else "")
+def command_for(script: str, dataset: str, args: argparse.Namespace) -> str:
+    """Return the command that makes the results file that a script with these arguments reads."""
+    command = f"python {script}" + (" --dataset digits" if dataset == "digits" else "")
+    if getattr(args, "quick", False) and args.results == ROOT / "results" / "look":
+        return f"{command} --quick"
+    return command if args.results == ROOT / "results" else f"{command} --results {args.results}"
 
 
-def chosen_images(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
+def image_places(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
     """Return the places of the test images to use: all, or ``samples`` drawn at random."""
     if samples is None or samples >= n_images:
         return torch.arange(n_images)

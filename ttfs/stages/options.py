@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = [2, 4, 6, 8]
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 FORMATS = ("png", "pdf", "svg", "eps")
-# Options that say where and how, not what: results do not depend on them.
-PLACES = ("dataset", "data_dir", "models", "results", "figures")
-PLACES += ("formats", "redraw", "jobs", "cluster")
+# Options that say where and how, not what: results files do not keep them.
+NOT_SETTINGS = ("dataset", "data_dir", "models", "results", "figures")
+NOT_SETTINGS += ("formats", "redraw", "jobs", "cluster")
+WITH_REDRAW = ("dataset", "results", "figures", "formats", "redraw", "quick")
 
 
 def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
@@ -116,21 +117,29 @@ class Parser(argparse.ArgumentParser):
         for option, value in vars(args).items():
             if isinstance(value, list) and len(set(value)) < len(value):
                 setattr(args, option, list(dict.fromkeys(value)))
-        changed = [o for o, value in settings(args).items() if value != self.get_default(o)]
-        if getattr(args, "redraw", False) and set(changed) - {"quick"}:
-            without = ", ".join(f"--{option.replace('_', '-')}" for option in changed)
-            self.error(f"--redraw draws what was measured: {without} would have no effect")
+        changed = [o for o, value in vars(args).items() if self._differs(o, value)]
+        if getattr(args, "redraw", False):
+            useless = ", ".join(f"--{o.replace('_', '-')}" for o in changed if o not in WITH_REDRAW)
+            if useless:
+                self.error(f"--redraw draws what was measured: {useless} would have no effect")
         inputs = {"models", "results"} - set(self.outputs)
-        changed += [o for o in inputs if getattr(args, o, None) != self.get_default(o)]
+        apart = inputs & set(changed) or settings(args).keys() & set(changed)
         for name in self.outputs:
             if getattr(args, name) is None:
-                setattr(args, name, ROOT / name / ("look" if changed else ""))
+                setattr(args, name, ROOT / name / ("look" if apart else ""))
         return args
+
+    def _differs(self, option: str, value) -> bool:
+        """Return whether an option has another value than its default, however a path is spelt."""
+        default = self.get_default(option)
+        if isinstance(value, Path) and default is not None:
+            return value.resolve() != Path(default).resolve()
+        return value != default
 
 
 def settings(args: argparse.Namespace) -> dict:
     """Return the arguments that results depend on, for a results file."""
-    return {option: value for option, value in vars(args).items() if option not in PLACES}
+    return {option: value for option, value in vars(args).items() if option not in NOT_SETTINGS}
 
 
 def usable_device(text: str) -> str:

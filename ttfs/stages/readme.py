@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ttfs import InputError
 from ttfs.stages.options import ROOT, Parser, one_line_errors
-from ttfs.stages.report import wrote
+from ttfs.stages.report import written_files
 from ttfs.storage import written_atomically
 
 PAGES = ("README.md", "experiments/README.md", "ttfs/README.md")
@@ -34,11 +34,13 @@ def with_tables(text: str, results: Path) -> str:
 def main(argv=None) -> None:
     """Rewrite the pages."""
     Parser(__doc__).parse_args(argv)
-    for name in PAGES:
-        text = with_tables((ROOT / name).read_text(encoding="utf-8"), ROOT / "results")
-        with written_atomically(ROOT / name) as temporary:
+    paths = [ROOT / name for name in PAGES]
+    texts = [with_tables(path.read_text(encoding="utf-8"), ROOT / "results") for path in paths]
+    for path, text in zip(paths, texts, strict=True):
+        with written_atomically(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    print(wrote([ROOT / name for name in PAGES]))
+    print("pasted the tables of results/; the words around them speak of the committed results")
+    print(written_files(paths))
 
 
 if __name__ == "__main__":

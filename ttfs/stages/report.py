@@ -34,15 +34,17 @@ def report(
     else:
         dataset = choose_dataset(args.dataset, args.data_dir)
         check_writable(output_folder(args.results, dataset))
-    figures, written = output_folder(args.figures, dataset), []
+    figures, paths = output_folder(args.figures, dataset), []
     check_writable(figures)
     path = output_folder(args.results, dataset) / f"{name}.json"
     if not args.redraw:
-        written += [save_results(path, script, settings(args), dataset, measure(dataset))]
-    rows = load_results(path, command_for(script, dataset), columns)["rows"]
-    written += [save_table(table(rows), path)]
-    written += save_figures(draw, rows, figures / name, args.formats)
-    return f"{dataset}: {table(rows)}\n\n{wrote(written)}"
+        rows = measure(dataset)
+        paths.append(save_results(path, script, settings(args), dataset, rows))
+    rows = load_results(path, command_for(script, dataset, args), columns)["rows"]
+    shown = table(rows)
+    paths.append(save_table(shown, path))
+    paths += save_figures(draw, rows, figures / name, args.formats)
+    return f"{dataset}: {shown}\n\n{written_files(paths)}"
 
 
 def save_rows(
@@ -61,7 +63,7 @@ def save_table(table: Table, results: Path) -> Path:
     return path
 
 
-def wrote(paths: list[Path]) -> str:
+def written_files(paths: list[Path]) -> str:
     """Return the last lines of a script's output: the files it wrote."""
     lines = "wrote " + "\n      ".join(map(str, paths))
     apart = {ROOT / name / "look" for name in ("models", "results", "figures")}

@@ -6,13 +6,16 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import UnionType
 
 from ttfs import InputError
 from ttfs.storage import written_atomically
 
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
 NUMBER = int | float
-Columns = dict[str, type]  # what every row of a file must have: key and type
+# What every row of a file must have: a key, and its value's type. [kind] stands for a list of such
+# values; a dict for a word, and the columns that rows with that word must have as well.
+Columns = dict[str, type | UnionType | list | dict]
 
 
 def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: list[dict]) -> Path:
@@ -26,6 +29,7 @@ def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: l
         "seed": settings.get("seed"),
         "dataset": dataset,
         "versions": versions(),
+        "n_rows": len(rows),
     }
     head = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in rows)
@@ -48,13 +52,16 @@ def load_results(path: Path, command: str, columns: Columns) -> dict:
     rows = record.get("rows") if isinstance(record, dict) else None
     fault = "it holds no rows of results"
     if isinstance(rows, list) and rows:
-        fault = next(filter(None, (_fault(n, row, columns) for n, row in enumerate(rows, 1))), None)
+        faults = (_row_fault(row, columns) for row in rows)
+        fault = next((f"row {n}: {what}" for n, what in enumerate(faults, 1) if what), None)
+        if record.get("n_rows", len(rows)) != len(rows):
+            fault = f"it has {len(rows)} rows, and had {record['n_rows']}"
     if fault:
         raise InputError(f"{path} is not what was written: {fault}; run `{command}` again")
     return record
 
 
-def chosen(rows: Sequence[dict], **keys) -> list[dict]:
+def rows_with(rows: Sequence[dict], **keys) -> list[dict]:
     """Return the rows that have these values."""
     return [row for row in rows if all(row.get(key) == value for key, value in keys.items())]
 
@@ -74,21 +81,38 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
-def _fault(n: int, row, columns: Columns) -> str | None:
-    """Return what is wrong with row n, if anything."""
+def _row_fault(row, columns: Columns) -> str | None:
+    """Return what is wrong with a row, if anything."""
     if not isinstance(row, dict):
-        return f"row {n} is not an object"
+        return "it is not an object"
     for key, kind in columns.items():
         if key not in row:
-            return f"row {n} lacks `{key}`"
+            return f"it lacks `{key}`"
         value = row[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return f"`{key}` of row {n} is {value!r:.40}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"`{key}` of row {n} is not finite"
-        if kind is int and value < 0:
-            return f"`{key}` of row {n} is a count, and negative"
+        if isinstance(kind, dict):
+            fault = _row_fault(row, kind[value]) if value in kind else f"`{key}` is {value!r:.40}"
+        else:
+            fault = None if _is(value, kind) else f"`{key}` is {value!r:.40}"
+        if fault:
+            return fault
+    counts = {key: row[key] for key, kind in columns.items() if kind is int}
+    if counts.get("n_test") == 0:
+        return "`n_test` is 0"
+    for key in ("relu_correct", "snn_correct", "agreements"):
+        if counts.get(key, 0) > counts.get("n_test", math.inf):
+            return f"`{key}` is {counts[key]}, of {counts['n_test']}"
     return None
+
+
+def _is(value, kind) -> bool:
+    """Return whether a value is of a kind; counts are not negative, and numbers are finite."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and bool(value) and all(_is(v, kind[0]) for v in value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        return False
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return not (kind is int and value < 0)
 
 
 def _refuse(constant: str) -> None:
