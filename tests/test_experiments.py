@@ -79,7 +79,7 @@ def test_experiment_writes_its_results_its_table_and_its_figure(out, name):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_figure_redrawn_from_the_results_alone_has_the_same_bytes(out, tmp_path, name):
-    places = [*folders(out, "results"), *folders(tmp_path, "models", "figures")]
+    places = [*folders(out, "results"), *folders(tmp_path, "figures")]
     run(experiments, name, "--dataset", "digits", "--redraw", *places)
     path = Path("figures") / "digits" / f"{name}.png"
     assert (tmp_path / path).read_bytes() == (out / path).read_bytes()
@@ -506,10 +506,10 @@ def test_neurons_and_images_that_do_not_exist_are_refused(out, tmp_path, capsys,
 def test_results_name_the_command_that_makes_them_when_they_are_missing(tmp_path, capsys):
     for name in OPTIONS:
         with pytest.raises(SystemExit) as stop:
-            places = folders(tmp_path, "models", "results", "figures")
+            places = folders(tmp_path, "results", "figures")
             experiments.main([name, "--dataset", "digits", "--redraw", *places])
         assert stop.value.code == 2
-        command = f"python experiments {name} --dataset digits"
+        command = f"python experiments {name} --dataset digits --results {tmp_path / 'results'}"
         assert f"run `{command}` first" in capsys.readouterr().err
 
 
@@ -525,12 +525,13 @@ def test_results_with_a_key_missing_take_one_line_that_names_file_row_and_key(
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
     with pytest.raises(SystemExit) as stop:
-        places = folders(tmp_path, "models", "results", "figures")
+        places = folders(tmp_path, "results", "figures")
         experiments.main([name, "--dataset", "digits", "--redraw", *places])
     complaint = capsys.readouterr().err
     assert stop.value.code == 2 and complaint.count("\n") == 1
-    assert f"{name}.json is not what was written: row 2 lacks `{key}`" in complaint
-    assert f"run `python experiments {name} --dataset digits` again" in complaint
+    assert f"{name}.json is not what was written: row 2: it lacks `{key}`" in complaint
+    command = f"python experiments {name} --dataset digits --results {tmp_path / 'results'}"
+    assert f"run `{command}` again" in complaint
     assert not list((tmp_path / "figures").rglob("*.png"))
 
 

@@ -58,15 +58,15 @@ def test_damaged_results_name_file_and_command(tmp_path, damage):
 
 
 MISSHAPEN = {
-    "a key missing": ({"depth": ...}, "row 2 lacks `depth`"),
-    "text for a count": ({"depth": "2"}, "`depth` of row 2 is '2'"),
-    "true for a count": ({"depth": True}, "`depth` of row 2 is True"),
-    "a fraction for a count": ({"depth": 2.5}, r"`depth` of row 2 is 2\.5"),
-    "a negative count": ({"depth": -2}, "`depth` of row 2 is a count, and negative"),
-    "a number for text": ({"policy": 3}, "`policy` of row 2 is 3"),
-    "nothing for a number": ({"latency": None}, "`latency` of row 2 is None"),
-    "a number for a truth": ({"half_tick": 1}, "`half_tick` of row 2 is 1"),
-    "text for a number or nothing": ({"spike": "late"}, "`spike` of row 2 is 'late'"),
+    "a key missing": ({"depth": ...}, "row 2: it lacks `depth`"),
+    "text for a count": ({"depth": "2"}, "row 2: `depth` is '2'"),
+    "true for a count": ({"depth": True}, "row 2: `depth` is True"),
+    "a fraction for a count": ({"depth": 2.5}, r"row 2: `depth` is 2\.5"),
+    "a negative count": ({"depth": -2}, "row 2: `depth` is -2"),
+    "a number for text": ({"policy": 3}, "row 2: `policy` is 3"),
+    "nothing for a number": ({"latency": None}, "row 2: `latency` is None"),
+    "a number for a truth": ({"half_tick": 1}, "row 2: `half_tick` is 1"),
+    "text for a number or nothing": ({"spike": "late"}, "row 2: `spike` is 'late'"),
     "NaN": ({"latency": float("nan")}, "holds NaN"),
     "an infinite number": ({"latency": float("inf")}, "holds Infinity"),
 }

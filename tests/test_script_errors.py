@@ -202,9 +202,9 @@ BAD_RESULTS = {
     "cut off": ("{", "cannot be read"),
     "a list": ("[1]", "no rows"),
     "no rows": ('{"rows": []}', "no rows"),
-    "an empty row": ('{"rows": [{}]}', "row 1 lacks `depth`"),
-    "keys missing": ('{"rows": [{"depth": 2}]}', "row 1 lacks"),
-    "another type": ('{"rows": [{"depth": null}]}', "`depth` of row 1 is None"),
+    "an empty row": ('{"rows": [{}]}', "row 1: it lacks `depth`"),
+    "keys missing": ('{"rows": [{"depth": 2}]}', "row 1: it lacks"),
+    "another type": ('{"rows": [{"depth": null}]}', "row 1: `depth` is None"),
 }
 
 
@@ -218,12 +218,13 @@ def test_missing_or_damaged_results_name_file_fault_and_command(capsys, root, sc
         path.write_text(text)
     redraw = [] if script is PLOT else ["--redraw"]
     with pytest.raises(SystemExit) as stop:
-        script.main(["--dataset", "digits", *redraw, *folders(root, *FOLDERS[script])])
+        places = folders(root, "results", "figures")
+        script.main(["--dataset", "digits", *redraw, *places])
     complaint = capsys.readouterr().err
     command = "convert_all_models.py" if script is PLOT else f"{script.__name__}.py"
     assert stop.value.code == 2 and complaint.count("\n") == 1
     assert words in complaint and path.name in complaint
-    assert f"run `python {command} --dataset digits`" in complaint
+    assert f"run `python {command} --dataset digits --results {root / 'results'}`" in complaint
     assert not list((root / "figures").rglob("*.png"))
 
 
@@ -233,8 +234,7 @@ def test_defect_in_a_drawing_function_keeps_its_traceback(root, monkeypatch, scr
         raise KeyError("depth")
 
     if script is not PLOT:
-        arguments = [*common(script, root), "--redraw"]
-        arguments.remove("--depths"), arguments.remove("2")
+        arguments = ["--dataset", "digits", "--redraw", *folders(root, "results", "figures")]
         run(script, *common(script, root))
     else:
         arguments = common(script, root)

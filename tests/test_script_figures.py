@@ -79,7 +79,7 @@ def test_figure_redrawn_without_models_or_data_has_the_same_bytes(out, tmp_path,
             monkeypatch.setattr(module, function, refuse, raising=False)
     places = [*folders(out, "results"), *folders(tmp_path, "figures")]
     if name in MEASURING:
-        places += ["--redraw", *folders(tmp_path, "models", "data-dir")]
+        places += ["--redraw"]
     before = files_below(out)
     run(SCRIPTS[name], *places, "--dataset", "digits", "--formats", *FORMATS)
     expected = {f"{name}.{suffix}": figure(out, name, suffix) for suffix in FORMATS}
