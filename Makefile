@@ -6,7 +6,7 @@ VENV ?= .venv
 DATASET ?= auto
 PYTHON = $(VENV)/bin/python
 
-# `auto` is settled once a run, so that a machine without a network waits for it only once.
+# `auto` is settled once per run, so that a machine without a network waits for it only once.
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 

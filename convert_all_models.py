@@ -1,16 +1,16 @@
 """Convert every trained network to spikes and test both on the same images.
 
 Reads   models/mnist_{2,4,6,8}_layer.pkl   (from train_mnist_pytorch.py), MNIST
-Writes  results/conversion.json, .md       a row a depth and engine: integer counts, audit
+Writes  results/conversion.json, .md       a row per depth and engine: integer counts, audit
 
     python convert_all_models.py                               # all 10,000 test images
     python convert_all_models.py --windows automatic           # short: few labels change
     python convert_all_models.py --windows fixed:15            # the same window everywhere
-    python convert_all_models.py --engine clock:3:half-tick    # eight ticks a window
+    python convert_all_models.py --engine clock:3:half-tick    # eight ticks per window
     python convert_all_models.py --engine event-driven --neuron alpha --strict
 
 Two engines by default. event-driven integrates every membrane potential spike by spike; closed-form
-takes one matrix product a layer. They share no formula, and must agree. With other settings than
+takes one matrix product per layer. They share no formula, and must agree. With other settings than
 these, results go to results/look/.
 """
 
@@ -116,7 +116,7 @@ def measured(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth and engine: accuracies, drop, agreement, spikes, latency."""
+    """Return a line per depth and engine: accuracies, drop, agreement, spikes, latency."""
     columns = {
         "depth": "{depth}",
         "engine": "{engine}",
@@ -146,7 +146,7 @@ def accuracies_of_first_1000(row: dict) -> str:
 
 
 def audit_table(rows: list[dict]) -> Table:
-    """Return a line a network and layer: counts over all images, shares of neurons x images."""
+    """Return a line per network and layer: counts over all images, shares of neurons x images."""
 
     def share(key: str):
         def cell(layer: dict) -> str:

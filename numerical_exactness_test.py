@@ -1,7 +1,7 @@
 """Certify that spikes carry the ReLU network's activations to within rounding; fail if not.
 
 Reads   models/mnist_{2,4,6,8}_layer.pkl   (from train_mnist_pytorch.py), MNIST
-Writes  results/exactness.json, .md        a row a depth, dtype, engine and layer
+Writes  results/exactness.json, .md        a row per depth, dtype, engine and layer
 
     python numerical_exactness_test.py                         # all 10,000 test images
     python numerical_exactness_test.py --depths 2 --samples 200
@@ -87,7 +87,7 @@ def exact(rows: list[dict]) -> str:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth: relative logit error, and equal labels, by precision and engine."""
+    """Return a line per depth: relative logit error, and equal labels, by precision and engine."""
     outputs = rows_with(rows, output=True)
     groups = {
         f"{dtype}, {engine}": found
@@ -123,7 +123,7 @@ DETAIL = {
 
 
 def detail_table(rows: list[dict], title: str) -> Table:
-    """Return a line a depth, precision and engine: errors in units, relative, in ulps, and bounds.
+    """Return a line per depth, precision and engine: errors, absolute, relative, in ulps; bounds.
 
     "none" stands for a bound, or an error, that is not finite.
     """

@@ -1,7 +1,7 @@
 """Show when hidden neurons fire: spike-time histograms by depth and layer.
 
 Reads   models/mnist_{2,4,6,8}_layer.pkl                  (from train_mnist_pytorch.py), MNIST
-Writes  results/spike_time_distributions.json, .md        integer counts: spikes a bin, silence
+Writes  results/spike_time_distributions.json, .md        integer counts: spikes per bin, silence
         figures/spike_time_distributions.png              (.pdf, .svg and .eps with --formats)
 
     python spike_distribution_plot.py                      # all 10,000 test images
@@ -27,7 +27,7 @@ from ttfs.stages.tables import Table
 from ttfs.windows import calibrated
 
 COLUMNS = {"depth": int, "n_test": int, "layer": int, "t_min": NUMBER, "t_max": NUMBER}
-COLUMNS |= {"earliest_spike": NUMBER, "silent": int, "spikes": int, "spikes_per_bin": list}
+COLUMNS |= {"earliest_spike": NUMBER, "silent": int, "spikes": int, "spikes_per_bin": [int]}
 BINS = 40  # a window
 
 
@@ -45,7 +45,7 @@ def parse(argv):
 
 
 def measure(args, dataset: str) -> list[dict]:
-    """Return a row a depth and layer: how many spikes fall into each fortieth of the window."""
+    """Return a row per depth and layer: how many spikes fall into each fortieth of the window."""
     networks = load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     images = test.images[image_places(len(test.labels), args.samples, args.seed)]
@@ -58,7 +58,7 @@ def measure(args, dataset: str) -> list[dict]:
 
 
 def layer_rows(snn, batches) -> list[dict]:
-    """Return a row a hidden layer: its window, the spikes a bin, spikes and silent neurons."""
+    """Return a row per hidden layer: its window, spikes per bin, spikes and silent neurons."""
     counts = np.zeros((len(snn.hidden), BINS), dtype=np.int64)
     silent = np.zeros(len(snn.hidden), dtype=np.int64)
     earliest = [layer.t_max for layer in snn.hidden]
@@ -84,7 +84,7 @@ def layer_rows(snn, batches) -> list[dict]:
 
 
 def draw_spike_histograms(rows: list[dict]) -> Figure:
-    """Draw one panel a depth (row) and hidden layer (column), all with the same axes."""
+    """Draw one panel per depth (row) and hidden layer (column), all with the same axes."""
     depths = sorted({row["depth"] for row in rows})
     columns = max(row["layer"] for row in rows)
     figure = Figure(figsize=(WIDTH, 0.45 + 1.15 * len(depths)))
@@ -122,7 +122,7 @@ def draw_histogram(axes, row: dict) -> None:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth and layer: window, silent share and used part of the window."""
+    """Return a line per depth and layer: window, silent share and used part of the window."""
 
     def used(row: dict) -> str:
         part = percent(row["t_max"] - row["earliest_spike"], row["t_max"] - row["t_min"])

@@ -22,11 +22,13 @@ from ttfs.stages.figures import INPUT_COLOUR, WIDTH, depth_style
 from ttfs.stages.inputs import load_networks
 from ttfs.stages.options import Parser, one_line_errors
 from ttfs.stages.report import report
+from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 from ttfs.windows import calibrated
 
-COLUMNS = {"depth": int, "image": int, "label": int, "pixels": list, "windows": list}
-COLUMNS |= {"spikes": list, "output_potentials": list}
+COLUMNS = {"depth": int, "image": int, "label": int, "pixels": [int]}
+COLUMNS |= {"windows": [[NUMBER]], "output_potentials": [NUMBER]}
+COLUMNS |= {"spikes": [{"size": int, "neurons": list, "times": list}]}
 
 
 def parse(argv):
@@ -44,7 +46,7 @@ def parse(argv):
 
 
 def measure(args, dataset: str) -> list[dict]:
-    """Return a row a depth: its windows, every spike of one image, and the output potentials."""
+    """Return a row per depth: its windows, every spike of one image, and the output potentials."""
     networks = load_networks(args.models, dataset, args.depths)
     training, _, test = load_dataset(dataset, args.data_dir)
     n_test = len(test.labels)
@@ -76,7 +78,7 @@ def spikes(times: torch.Tensor) -> dict:
 
 
 def draw_time_axes(rows: list[dict]) -> Figure:
-    """Draw one panel a depth, and the image itself."""
+    """Draw one panel per depth, and the image itself."""
     figure = Figure(figsize=(WIDTH, 0.4 + 1.45 * len(rows)))
     grid = figure.add_gridspec(len(rows), 2, width_ratios=(1, 9))
     for n, row in enumerate(rows):
@@ -136,7 +138,7 @@ def write_above(axes, x: float, text: str) -> None:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth: every window's end."""
+    """Return a line per depth: every window's end."""
     columns = max(len(row["windows"]) for row in rows)
     lines = []
     for row in rows:

@@ -42,7 +42,7 @@ def parse(argv):
     option = parser.add_argument
     option("--width", type=whole(1, 10_000), default=400, help="neurons per hidden layer")
     option("--epochs", type=whole(1), default=SETTINGS["epochs"], help="epochs at most")
-    option("--batch-size", type=whole(1), default=SETTINGS["batch_size"], help="images a step")
+    option("--batch-size", type=whole(1), default=SETTINGS["batch_size"], help="images per step")
     option("--learning-rate", type=positive(), default=SETTINGS["learning_rate"], help="Adam's")
     targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
     stop = f"validation accuracy to stop at, per cent (None: {targets})"
@@ -112,7 +112,7 @@ def trained(args, dataset: str, depth: int, training, validation, test) -> tuple
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth: the network, how long it took and how good it became."""
+    """Return a line per depth: the network, how long it took and how good it became."""
     columns = {
         "depth": "{depth}",
         "network": lambda row: "-".join(map(str, row["architecture"])),

@@ -29,8 +29,9 @@ from ttfs.stages.tables import Table, two_places
 from ttfs.tuning import QUANTILES
 from ttfs.windows import normalise_layers
 
-COLUMNS = {"depth": int, "policy": str, "latency": NUMBER, "windows": list, "n_test": int}
+COLUMNS = {"depth": int, "policy": str, "latency": NUMBER, "windows": [NUMBER], "n_test": int}
 COLUMNS |= {"relu_correct": int, "snn_correct": int, "agreements": int, "mcnemar_p": NUMBER}
+COLUMNS |= {"quantile": NUMBER | None}
 T_MAX_SWEEP = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 STYLES = {  # policies that a curve or a mark stands for: marker, fill, line, size
     "fixed": {"marker": "s", "color": "0.5", "mfc": "white", "ls": ":", "ms": 3.5},
@@ -80,7 +81,7 @@ def measure(lab, depth: int, policy: str) -> dict:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth: calibrated beside automatic windows, and what the short ones gain."""
+    """Return a line per depth: calibrated beside automatic windows, and the short ones' gain."""
     header = ("depth", "latency, calibrated", "automatic quantile", "latency, automatic")
     header += ("latency, normalised", "finer ticks and jitter, by layer", "lost (points)")
     header += ("same label", "McNemar p", "lost, normalised and calibrated")
@@ -108,7 +109,7 @@ def table(rows: list[dict]) -> Table:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw points lost against latency: one panel a depth, one curve a policy."""
+    """Draw points lost against latency: one panel per depth, one curve per policy."""
     figure, panels = depth_panels(grouped(rows, "depth"), 2.9)
     smallest = min(map(points_lost, rows))
     for depth, axes in panels.items():
@@ -119,7 +120,7 @@ def draw(rows: list[dict]) -> Figure:
             axes.plot(*zip(*points, strict=True), lw=0.9, label=name, **style)
         axes.set_xscale("log")
         plain_ticks(axes.xaxis)
-        loss_axis(axes.yaxis, 10, 0.1, smallest)
+        loss_axis(axes.yaxis, 0.1, smallest, largest=10)
         axes.axhline(0, color="0.8", lw=0.6, zorder=0)
     first = next(iter(panels.values()))
     first.set_ylabel("Accuracy lost (points, linear to 0.1)")

@@ -110,7 +110,7 @@ def low_precision(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Varia
 
 
 def time_resolution(network, exact: SpikingNetwork, training_images) -> Iterator[Variant]:
-    """Yield B1 on a clock of 2^bits ticks a window: at ticks, or half a tick low.
+    """Yield B1 on a clock of 2^bits ticks per window: at ticks, or half a tick low.
 
     Windows that hold 99 % of the spikes have finer ticks than those with room to spare.
     """

@@ -62,7 +62,7 @@ def draw_recipe(axes, lost: Losses) -> list[tuple[float, float, str]]:
             axes.plot((depth, depth), (min(values), max(values)), color=style["color"], lw=0.8)
         ends.append((max(by_depth), means[-1], name))
     depths = list(lost[bias][""])
-    loss_axis(axes.yaxis, 99, 1, -1)
+    loss_axis(axes.yaxis, 1, -1)
     axes.set_xlabel("Depth (weight layers)")
     axes.set_ylabel("Accuracy lost (points)\nmean and range of seeds")
     axes.set_xticks(depths)
@@ -71,7 +71,7 @@ def draw_recipe(axes, lost: Losses) -> list[tuple[float, float, str]]:
 
 
 def draw_causes(axes, lost: Losses) -> None:
-    """Draw a line a cause at the greatest depth: filled with the cause, rings with its remedies."""
+    """Draw a line per cause at the greatest depth: filled with it, rings with its remedies."""
     deepest = max(
         depth for remedies in lost.values() for found in remedies.values() for depth in found
     )
@@ -87,10 +87,14 @@ def draw_causes(axes, lost: Losses) -> None:
         axes.plot(values[1:], [place] * len(values[1:]), "o", color=SNN_COLOUR, mfc="white", ms=4)
         axes.plot(values[0], place, "o", color=RELU_COLOUR, ms=4)
         note(axes, two_places(values[0]), (values[0], place), (6, 0), va="center")
-        note(axes, cause, (0, place), (0, 6), xycoords=("axes fraction", "data"))
+        beside = {
+            "xycoords": ("axes fraction", "data"),
+            "bbox": {"fc": "white", "lw": 0, "pad": 0.5},
+        }
+        note(axes, cause, (0, place), (3, 6), **beside)
     axes.set_yticks([])
     axes.set_ylim(-0.6, len(found) - 0.2)
-    loss_axis(axes.xaxis, 400, 1, -0.5)
+    loss_axis(axes.xaxis, 1, -0.9, largest=600)
     axes.axvline(0, color="0.8", lw=0.6, zorder=0)
     axes.set_xlabel(
         f"Accuracy lost at depth {deepest} (points, linear to 1)\nfilled: cause; rings: remedies"
@@ -140,7 +144,7 @@ def draw_clocks(axes, rows: list[dict]) -> None:
             style = depth_style(depth)
             axes.plot(list(lost), list(lost.values()), line, ms=2.5, lw=0.8, label=label, **style)
         axes.plot([], [], line, color="black", lw=0.8, label=name)
-    loss_axis(axes.yaxis, 99, 1)
+    loss_axis(axes.yaxis, 1)
     axes.legend(fontsize=5, handlelength=2.5)
-    axes.set_xlabel("Clock (bits: 2^bits ticks a window)")
+    axes.set_xlabel("Clock (bits: 2^bits ticks per window)")
     axes.set_ylabel("Accuracy lost (points)")

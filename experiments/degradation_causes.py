@@ -13,11 +13,19 @@ from matplotlib.figure import Figure
 
 from experiments import causes, causes_figure, recipe
 from ttfs.metrics import points_lost
-from ttfs.stages.results import grouped, rows_with
+from ttfs.stages.results import NUMBER, grouped, rows_with
 from ttfs.stages.tables import Table, two_places
 
-COLUMNS = {"depth": int, "training": str, "cause": str, "variant": str, "n_test": int}
+COLUMNS = {"depth": int, "training": str, "variant": str, "n_test": int}
 COLUMNS |= {"relu_correct": int, "snn_correct": int}
+COLUMNS["cause"] = {
+    **dict.fromkeys(("reported", "recipe", "formula", "premature", "preprocessing"), {}),
+    "short windows": {"t_max": NUMBER | None},
+    "window growth": {"dtype": str, "windows": [NUMBER], "b1_windows": [NUMBER]},
+    "precision": {"dtype": str},
+    "time resolution": {"bits": int},
+    "untrained": {"windows": [NUMBER]},
+}
 SEEDS = (0, 1, 2)
 UNTRAINED_DEPTHS = (2, 4, 8, 16, 32, 64)
 RAW, STANDARDISED, NONE, REPORTED = "raw pixels", "standardised pixels", "none", "as reported"
@@ -27,7 +35,7 @@ BOTH = "Both: standardised training, and the recipe"
 LITERAL = "Spike time = threshold / current, literally, t_max = 15"
 SHORT, EARLY = "Windows too short: 5 everywhere", "Alpha, free to fire before t_min"
 LONG, COARSE = "Alpha in safe windows, absolute float32 time", "B1 in bfloat16, absolute time"
-CLOCK = "Clock of 8 ticks a window"
+CLOCK = "Clock of 8 ticks per window"
 FOLDED = {"cause": "preprocessing", "variant": "folded into the first layer, B1"}
 SUMMARY = (  # a cause, its remedy if it is removed, and the rows that show it
     ("The original write-up's own numbers", "", {"cause": "reported"}),
@@ -114,7 +122,7 @@ def losses(rows: list[dict]) -> dict[str, dict[str, dict[int, list[float]]]]:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a cause and remedy: the mean points lost over training seeds, by depth."""
+    """Return a line per cause and remedy: the mean points lost over training seeds, by depth."""
     depths = sorted(grouped(rows_with(rows, cause="recipe"), "depth"))
     lines = []
     for cause, remedies in losses(rows).items():

@@ -37,13 +37,13 @@ def cases(lab) -> list[dict]:
 
 
 def measure(lab, depth: int, policy: str) -> list[dict]:
-    """Return a row a moment of the last window."""
+    """Return a row per moment of the last window."""
     snn = convert(lab.network(depth), lab.windows(depth, policy))
     return lab.tally(partial(closed_form, snn), partial(moments, snn))
 
 
 def moments(snn: SpikingNetwork, simulation: Simulation, labels: Tensor) -> list[dict]:
-    """Return a row a moment of the last window: correct, final and certain labels."""
+    """Return a row per moment of the last window: correct, final and certain labels."""
     spike_times, final = simulation.spike_times[-1], simulation.predictions
     window = snn.hidden[-1].window
     rows = []
@@ -79,7 +79,7 @@ def first(rows: list[dict], reached) -> str:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth and policy: when the answer is nearly final, and when certain."""
+    """Return a line per depth and policy: when the answer is nearly final, and when certain."""
     lines = []
     for (depth, policy), found in grouped(rows, "depth", "policy").items():
         n, final = found[-1]["n_test"], found[-1]["promised_correct"]
@@ -98,7 +98,7 @@ def table(rows: list[dict]) -> Table:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw the share of right and of certain labels against time: a row a window policy."""
+    """Draw the share of right and of certain labels against time: a row per window policy."""
     groups, policies = grouped(rows, "depth", "policy"), list(grouped(rows, "policy"))
     figure, panels = depth_panels(grouped(rows, "depth"), 0.7 + 1.7 * len(policies), len(policies))
     for depth, column in panels.items():

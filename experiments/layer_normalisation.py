@@ -26,12 +26,21 @@ from ttfs.stages.figures import (
     plain_ticks,
 )
 from ttfs.stages.options import DTYPES
-from ttfs.stages.results import grouped, rows_with
+from ttfs.stages.results import NUMBER, grouped, rows_with
 from ttfs.stages.tables import Table, two_places
 from ttfs.training import architecture
 from ttfs.windows import calibrated, normalise_layers
 
-COLUMNS = {"depth": int, "trained": bool, "kind": str}
+PAIRED = {"n_test": int, "relu_correct": int, "snn_correct": int, "agreements": int}
+COLUMNS = {"depth": int, "trained": bool}
+COLUMNS["kind"] = {
+    "layer": {"layer": int, "window": NUMBER, "window_after": NUMBER}
+    | {"largest_weight": NUMBER, "largest_weight_after": NUMBER},
+    "network": {"latency": NUMBER, "latency_after": NUMBER, "relative_error": NUMBER}
+    | {"dtype": str, **PAIRED},
+    "sample": {"layer": int, "factor": [NUMBER]},
+    "recipe": PAIRED,
+}
 UNTRAINED_DEPTHS = (16, 32, 64)
 BAND = (0.05, 0.5, 0.95)  # of the images
 
@@ -44,7 +53,7 @@ def cases(lab) -> list[dict]:
 
 
 def measure(lab, depth: int, trained: bool) -> list[dict]:
-    """Return a row a layer, a row a precision, and of a trained network what the recipe does."""
+    """Return a row per layer and per precision, and of a trained network what the recipe does."""
     network = lab.network(depth) if trained else random_network(architecture(depth, 400), seed=0)
     images = lab.training.images
     lengths = calibrated(network, images)
@@ -76,7 +85,7 @@ def measure(lab, depth: int, trained: bool) -> list[dict]:
 
 
 def sample_factors(values: list[torch.Tensor], _) -> list[dict]:
-    """Return a row a weight layer: what each sample's bias would have to be divided by, as a band.
+    """Return a row per weight layer: by what each sample's bias would have to be divided, a band.
 
     Of activations as they are, that is the product of the recipe's scales.
     """
@@ -88,7 +97,7 @@ def sample_factors(values: list[torch.Tensor], _) -> list[dict]:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a network and precision, and what the recipe loses."""
+    """Return a line per network and precision, and what the recipe loses."""
 
     def lost_by_recipe(row: dict) -> str:
         recipe = rows_with(rows, kind="recipe", depth=row["depth"]) if row["trained"] else []

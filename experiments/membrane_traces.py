@@ -24,7 +24,7 @@ from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 
 COLUMNS = {"neuron_model": str, "layer": int, "neuron": int, "guard": bool, "t_start": NUMBER}
-COLUMNS |= {"t_min": NUMBER, "t_max": NUMBER, "threshold": NUMBER, "corners": list}
+COLUMNS |= {"t_min": NUMBER, "t_max": NUMBER, "threshold": NUMBER, "corners": [[NUMBER]]}
 COLUMNS |= {"input_spikes": list, "spike": NUMBER | None}
 
 
@@ -110,7 +110,7 @@ def panel(snn, pixels, simulation, n: int, neuron: int) -> dict:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a panel: its neuron, threshold and times."""
+    """Return a line per panel: its neuron, threshold and times."""
     columns = {
         "layer": "{layer}",
         "neuron": "{neuron}",
@@ -125,7 +125,7 @@ def table(rows: list[dict]) -> Table:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw a row a neuron: on the left as B1, on the right as alpha."""
+    """Draw a row per neuron: on the left as B1, on the right as alpha."""
     figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * (len(rows) // 2)))
     grid = figure.subplots(len(rows) // 2, 2, squeeze=False)
     for axes, row in zip(grid.flat, rows, strict=True):

@@ -85,7 +85,7 @@ def band(rows: list[dict]) -> tuple[float, float, float]:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a fault and window policy: points lost at each depth, means of the seeds."""
+    """Return a line per fault and window policy: points lost at each depth, means of the seeds."""
     groups, depths = grouped(rows, "fault", "level", "policy", "depth"), grouped(rows, "depth")
     lines = []
     for name, fault, level in SHOWN:
@@ -98,7 +98,7 @@ def table(rows: list[dict]) -> Table:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw points lost against the level of each fault: one line a depth and policy."""
+    """Draw points lost against the level of each fault: one line per depth and policy."""
     figure = Figure(figsize=(WIDTH, 5.0))
     panels = dict(zip(PANELS, figure.subplots(2, 2, sharey=True).flat, strict=True))
     for (fault, policy, depth), found in grouped(rows, "fault", "policy", "depth").items():
@@ -108,7 +108,7 @@ def draw(rows: list[dict]) -> Figure:
     for name, (label, scale) in PANELS.items():
         panels[name].set_xscale(scale)
         panels[name].set_xlabel(label)
-        loss_axis(panels[name].yaxis, 99, 1, min(map(points_lost, rows)))
+        loss_axis(panels[name].yaxis, 1, min(map(points_lost, rows)))
     panels["weights"].invert_xaxis()
     for name in ("jitter", "mismatch"):
         panels[name].set_ylabel("Accuracy lost (points, linear to 1)")

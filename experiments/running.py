@@ -27,7 +27,7 @@ from ttfs.stages.options import ROOT, progress
 from ttfs.stages.results import versions
 from ttfs.storage import model_path
 
-lab_of = functools.cache(Lab)  # one a process
+lab_of = functools.cache(Lab)  # one per process
 PATIENCE = "10s"  # how long a cluster may take to answer
 
 

@@ -1,6 +1,6 @@
 """How few time steps are enough, without retraining? (6 minutes)
 
-A clock of 2^bits ticks a window tests thresholds at ticks, or half a tick lower, which rounds to
+A clock of 2^bits ticks per window tests thresholds at ticks, or half a tick lower, which rounds to
 the nearest tick. Windows are calibrated, hold a quantile of the spikes for all layers alike, or the
 best quantile in common or per layer (ttfs.tuning.clocked): chosen on validation images, without
 labels. Accuracy is counted on test images.
@@ -14,12 +14,12 @@ from ttfs.conversion import convert
 from ttfs.metrics import points_lost
 from ttfs.simulation import clock_driven
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, legend_above, loss_axis
-from ttfs.stages.results import grouped
+from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table, two_places
 from ttfs.tuning import clocked, own_lengths
 
 COLUMNS = {"depth": int, "policy": str, "half_tick": bool, "bits": int, "n_test": int}
-COLUMNS |= {"relu_correct": int, "snn_correct": int, "windows": list}
+COLUMNS |= {"relu_correct": int, "snn_correct": int, "windows": [NUMBER]}
 BITS = range(1, 11)
 QUANTILES = (0.999, 0.99, 0.98, 0.95, 0.9)
 TUNED = {"best quantile": True, "best quantile per layer": False}  # for all layers alike, or not
@@ -81,7 +81,7 @@ def enough(rows: list[dict], limit: float) -> str:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth and policy: points lost by ticks a window, and how many are enough."""
+    """Return a line per depth and policy: points lost by ticks per window, and what is enough."""
     bits = (1, 2, 3, 4, 5)
     groups, lines = grouped(rows, "depth", "policy", "half_tick"), []
     for depth in grouped(rows, "depth"):
@@ -92,11 +92,11 @@ def table(rows: list[dict]) -> Table:
             lines.append([f"{depth}", name, *cells, enough(found, 0.1), enough(found, 0.5)])
     ticks = (f"{2**b} ticks" for b in bits)
     header = ("depth", "windows; threshold", *ticks, "ticks for < 0.1", "ticks for < 0.5")
-    return Table(header, lines, 2, "points lost by ticks a window")
+    return Table(header, lines, 2, "points lost by ticks per window")
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw points lost against the clock's bits: one panel a depth, one line a window policy."""
+    """Draw points lost against the clock's bits: a panel per depth, a line per window policy."""
     groups = grouped(rows, "depth", "policy", "half_tick")
     figure, panels = depth_panels(grouped(rows, "depth"), 3.0)
     smallest = min(map(points_lost, rows))
@@ -105,11 +105,11 @@ def draw(rows: list[dict]) -> Figure:
             found = groups[depth, *keys]
             points = [(row["bits"], points_lost(row)) for row in found]
             axes.plot(*zip(*points, strict=True), lw=1, ms=3.5, label=name, **style)
-        loss_axis(axes.yaxis, 99, 0.1, smallest)
+        loss_axis(axes.yaxis, 0.1, smallest)
         axes.axhline(0, color="0.8", lw=0.6, zorder=0)
         axes.set_xticks(range(1, 11, 3))
     first = next(iter(panels.values()))
     first.set_ylabel("Accuracy lost (points, linear to 0.1)")
-    figure.supxlabel("Clock (bits: 2^bits ticks a window)")
+    figure.supxlabel("Clock (bits: 2^bits ticks per window)")
     legend_above(figure, first, 4)
     return figure

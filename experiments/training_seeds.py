@@ -1,8 +1,9 @@
 """How much does accuracy vary from one training to the next? (12 minutes)
 
-The networks of ``train_mnist_pytorch.py`` with five seeds a depth, trained with the same settings.
-One seed gives the same bytes on one machine only: on another processor the same seed ends as
-another of these networks would. Test images report; the validation images say when to stop.
+The networks of ``train_mnist_pytorch.py``, trained with the same settings and five seeds per depth,
+on one thread each. A seed gives the same bytes on the same processor with the same number of
+threads only: elsewhere it gives another network, as another seed would. Validation images say when
+training stops; test images report.
 """
 
 import numpy as np
@@ -45,7 +46,7 @@ def accuracies(rows: list[dict]) -> dict[int, list[float]]:
 
 
 def table(rows: list[dict]) -> Table:
-    """Return a line a depth: the accuracies' mean, deviation, smallest and largest."""
+    """Return a line per depth: the accuracies' mean, deviation, smallest and largest."""
     lines = []
     for depth, values in accuracies(rows).items():
         spread = (np.mean(values), np.std(values, ddof=1), min(values), max(values))

@@ -281,7 +281,7 @@ def test_a_saturated_alpha_neuron_is_not_counted_as_held_back():
 @pytest.mark.parametrize(("theta", "expected"), [(19.0, 15.0), (3.0, 1.0)])
 def test_a_potential_already_above_the_threshold_fires_at_t_start(theta, expected):
     # Layer 1 (theta = 10 - 19 < 0) fires at 0. The input weight of layer 2 is 5, so its potential
-    # is 5 at its t_start, 1, where its own slope alpha = 1 - 5 = -4 begins; then it gains 1 a unit.
+    # is 5 at its t_start, 1, where its own slope alpha = 1 - 5 = -4 begins; then its slope is 1.
     bias = 59.0 - 4 * 10 - theta
     network = ReluNetwork([[[20.0]], [[5.0]], [[1.0]]], [[0.0], [bias], [0.0]])
     snn = convert(network, [10.0, 59.0], "alpha")

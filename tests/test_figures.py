@@ -339,9 +339,9 @@ def test_seeds_are_drawn_one_mark_a_network_with_their_mean():
 @pytest.mark.parametrize("smallest", [0.0, -2.0])
 def test_axis_of_losses_shows_gains_too(smallest):
     axes = Figure().subplots()
-    loss_axis(axes.yaxis, smallest=smallest)
+    loss_axis(axes.yaxis, 0.1, smallest)
     low, high = axes.get_ylim()
-    assert low < smallest and high == 99 and axes.get_yscale() == "symlog"
+    assert low < smallest and high > 90 and axes.get_yscale() == "symlog"
 
 
 def test_depths_differ_in_shade_and_in_marker():

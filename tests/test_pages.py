@@ -45,12 +45,12 @@ def rows(name: str, **keys) -> list[dict]:
 
 
 def lost(name: str, **keys) -> list[float]:
-    """Return the points lost, one value a row."""
+    """Return the points lost, one value per row."""
     return [points_lost(row) for row in rows(name, **keys)]
 
 
 def means(**keys) -> list[float]:
-    """Return the mean points lost of a cause, one value a depth."""
+    """Return the mean points lost of a cause, one value per depth."""
     return [np.mean(lost("degradation_causes", depth=depth, **keys)) for depth in DEPTHS]
 
 
@@ -142,7 +142,7 @@ def growth():
     longest = max(row["windows"][-1] for row in found if row["depth"] == 8)
     safe32 = means(cause="window growth", variant="absolute", dtype="float32")[-1]
     return (
-        f"They grow {min(factors):.0f}- to {max(factors):.0f}-fold a layer, up to "
+        f"They grow {min(factors):.0f}- to {max(factors):.0f}-fold per layer, up to "
         f"{longest / 1e9:.1f} billion units at 8 layers, and absolute float32 times then cost "
         f"{safe32:.0f} points"
     )
@@ -230,7 +230,7 @@ def one_bit():
         lost("time_resolution", depth=d, policy="best quantile per layer", bits=1)[0]
         for d in DEPTHS
     ]
-    return f"Two ticks a window cost {listed(values, 2)} points"
+    return f"Two ticks per window cost {listed(values, 2)} points"
 
 
 def early_answers():
@@ -297,7 +297,7 @@ def shorter_windows():
 
 def two_ticks():
     (points,) = lost("time_resolution", depth=8, policy="best quantile per layer", bits=1)
-    return f"two ticks a window cost {points:.2f} points at 8 layers"
+    return f"two ticks per window cost {points:.2f} points at 8 layers"
 
 
 def strong_jitter():

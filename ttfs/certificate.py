@@ -30,7 +30,7 @@ def certificate(
     ways: Sequence[tuple[str, str]],
     after_batch: Callable[[int], None] = lambda n_images: None,
 ) -> list[dict]:
-    """Return a row a precision, engine and layer, the output last: errors beside their bounds.
+    """Return a row per precision, engine and layer, the output last: errors beside their bounds.
 
     ``ways`` are the (dtype, engine) to certify; ``after_batch`` is told how many images are done.
     """

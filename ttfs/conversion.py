@@ -124,7 +124,7 @@ def convert(
     ------
     InputError
         If the network is a torch module, the neuron is unknown, or there is not one positive
-        finite length a hidden layer, long enough for t_max to differ from t_min in float64.
+        finite length per hidden layer, long enough for t_max to differ from t_min in float64.
 
     """
     checked_network(network)

@@ -15,7 +15,7 @@ from ttfs.neurons import FiringRule, crossing
 
 
 def clock(bits: int, half_tick: bool = False) -> FiringRule:
-    """Return the rule of neurons that live on a clock of 2^bits ticks a window.
+    """Return the rule of neurons that live on a clock of 2^bits ticks per window.
 
     The threshold is tested at t_min + k d, k = 0, 1, ..., with d = (t_max - t_min) / 2^bits, so a
     neuron fires at the first tick at or after its crossing: its activation is rounded *down*::

@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
     logits: Tensor  # (n_images, n_classes)
     logit_error: float  # the largest; infinite or NaN after an overflow
     largest_logit: float  # of the ReLU network
-    audit: list[LayerAudit]  # one a hidden layer
+    audit: list[LayerAudit]  # one per hidden layer
 
 
 def comparison(

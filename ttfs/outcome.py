@@ -132,7 +132,7 @@ def difference_counts(drive: Tensor, time_left: Tensor) -> dict:
 
 
 def total(audits: list[list[LayerAudit]]) -> list[LayerAudit]:
-    """Return the audits of all batches added up, one a layer."""
+    """Return the audits of all batches added up, one per layer."""
     return [sum(parts[1:], parts[0]) for parts in zip(*audits, strict=True)]
 
 

@@ -62,7 +62,7 @@ def propagate(
 
 
 def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Simulation:
-    """Return the network's spike times and logits from one matrix product a layer.
+    """Return the network's spike times and logits from one matrix product per layer.
 
     A spike is handed to the next layer in one of two time conventions, which agree in exact
     arithmetic (``ttfs.conversion.convert`` derives both)::
@@ -107,7 +107,7 @@ def absolute_drive(layer: SpikingLayer, u: Tensor) -> Tensor:
 def clock_driven(
     snn: SpikingNetwork, pixels: Tensor, bits: int, half_tick: bool = False
 ) -> Simulation:
-    """Return the spike times and logits of neurons that live on a clock of 2^bits ticks a window.
+    """Return the spike times and logits of neurons that live on a clock of 2^bits ticks per window.
 
     The firing rule is ``ttfs.imperfections.clock``; the input lives on the same clock. A spike that
     the clock loses, because it would have come in the window's last part tick, is counted as

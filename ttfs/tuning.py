@@ -76,7 +76,7 @@ def clocked(
     bits: int,
     alike: bool = False,
 ) -> list[float]:
-    """Return each layer's quantile that suits a clock of 2^bits ticks a window.
+    """Return each layer's quantile that suits a clock of 2^bits ticks per window.
 
     A short window has fine ticks but saturates; a long one holds everything, coarsely. Which
     matters more differs by layer. From the best quantile for all layers on, each layer's is chosen

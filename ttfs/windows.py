@@ -1,6 +1,6 @@
 """How long each hidden layer's window is.
 
-Each policy returns the window lengths t_max(n) - t_min(n), one a hidden layer, in model time. An
+Each policy returns the window lengths t_max(n) - t_min(n), one per hidden layer, in model time. An
 activation larger than its window saturates: the neuron fires at t_min, and the rest is lost. So
 windows are chosen from *training* images, and violations are counted on test images.
 """

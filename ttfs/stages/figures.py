@@ -54,13 +54,14 @@ def label_ends(axes, ends: list[tuple[float, float, str]], fontsize: float = 6) 
         note(axes, name, (x, y), (5, middle - height), fontsize, va="center")
 
 
-def loss_axis(axis, largest: float = 99.0, linear_to: float = 0.1, smallest: float = 0.0) -> None:
+def loss_axis(axis, linear_to: float, smallest: float = 0.0, largest: float = 150.0) -> None:
     """Give an axis of points lost its scale: linear up to ``linear_to``, logarithmic beyond."""
     name, low = axis.axis_name, min(-0.3 * linear_to, 1.2 * smallest)
     getattr(axis.axes, f"set_{name}scale")("symlog", linthresh=linear_to)
     ticks = [t for t in (-10, -1, -0.1, 0, 0.1, 1, 10, 90) if t == 0 or abs(t) >= linear_to]
     ticks = [tick for tick in ticks if low <= tick <= largest]
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
     getattr(axis.axes, f"set_{name}lim")(low, largest)
 
 
@@ -77,7 +78,7 @@ def legend_above(figure: Figure, axes, columns: int) -> None:
 
 
 def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[Figure, dict]:
-    """Return a figure with a panel a depth, side by side and with the same axes, by depth.
+    """Return a figure with a panel per depth, side by side and with the same axes, by depth.
 
     With several ``lines`` of panels, each depth has a list of them.
     """

@@ -14,7 +14,8 @@ from ttfs.storage import written_atomically
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
 NUMBER = int | float
 # What every row of a file must have: a key, and its value's type. [kind] stands for a list of such
-# values; a dict for a word, and the columns that rows with that word must have as well.
+# values, [columns] for a list of objects, and a dict for a word: it has the columns that rows with
+# that word must have as well.
 Columns = dict[str, type | UnionType | list | dict]
 
 
@@ -90,7 +91,8 @@ def _row_fault(row, columns: Columns) -> str | None:
             return f"it lacks `{key}`"
         value = row[key]
         if isinstance(kind, dict):
-            fault = _row_fault(row, kind[value]) if value in kind else f"`{key}` is {value!r:.40}"
+            known = isinstance(value, str) and value in kind
+            fault = _row_fault(row, kind[value]) if known else f"`{key}` is {value!r:.40}"
         else:
             fault = None if _is(value, kind) else f"`{key}` is {value!r:.40}"
         if fault:
@@ -108,6 +110,8 @@ def _is(value, kind) -> bool:
     """Return whether a value is of a kind; counts are not negative, and numbers are finite."""
     if isinstance(kind, list):
         return isinstance(value, list) and bool(value) and all(_is(v, kind[0]) for v in value)
+    if isinstance(kind, dict):
+        return _row_fault(value, kind) is None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return False
     if isinstance(value, float) and not math.isfinite(value):

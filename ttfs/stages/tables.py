@@ -17,7 +17,7 @@ class Table:
     def of(
         cls, rows: Iterable[dict], columns: dict[str, str | Callable[[dict], str]], *options
     ) -> "Table":
-        """Return a line a row of results: each column a format string, or a function of the row."""
+        """Return a line per row of results; a column is a format, or a function of the row."""
         formats = [f.format_map if isinstance(f, str) else f for f in columns.values()]
         return cls(list(columns), [[cell(row) for cell in formats] for row in rows], *options)
 
