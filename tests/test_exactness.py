@@ -80,6 +80,21 @@ def test_a_fault_in_one_layer_breaks_that_layers_bound_alone(neuron, dtype, engi
     assert bool((layers[1].error > layers[1].bound).any())
 
 
+def test_absolute_time_is_as_coarse_as_long_windows_make_it_and_its_bound_knows():
+    network, pixels = random_network([30, 40, 40, 40, 5]), random_pixels(100, 30)
+    snn = convert(network, [1000 * length for length in calibrated(network, pixels)])
+    relu, found = relu_reference(exact_layers(network), pixels), {}
+    for engine in ("closed-form", "closed-form:absolute"):
+        simulation = simulator(engine)(snn, pixels.float())
+        found[engine] = list(layer_errors(snn, relu, pixels, simulation, engine))
+    relative, absolute = found.values()
+    for layer in absolute:
+        assert (layer.local_error <= layer.local_bound).all()
+        assert (layer.error <= layer.bound).all()
+    for coarse, fine in zip(absolute[:-1], relative[:-1], strict=True):
+        assert (coarse.local_error > fine.local_bound).any()
+
+
 def test_a_pruned_neuron_without_a_bound_in_16_bits_has_an_infinite_one():
     network = random_network([784, 3, 2])
     network.weights[0][:, 1] = 0

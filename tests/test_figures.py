@@ -19,7 +19,7 @@ from experiments import (
     training_seeds,
 )
 from ttfs.metrics import percent_interval
-from ttfs.stages.figures import Figure, depth_style, loss_axis
+from ttfs.stages.figures import Figure, depth_style, label_ends, loss_axis
 
 
 def counts(n: int) -> dict:
@@ -342,6 +342,21 @@ def test_axis_of_losses_shows_gains_too(smallest):
     loss_axis(axes.yaxis, 0.1, smallest)
     low, high = axes.get_ylim()
     assert low < smallest and high > 90 and axes.get_yscale() == "symlog"
+
+
+def test_names_at_the_ends_of_curves_keep_apart_and_stay_where_there_is_room():
+    figure = Figure(figsize=(4, 3), dpi=72)  # a point per pixel
+    axes = figure.subplots()
+    axes.set_ylim(0, 1)
+    label_ends(axes, [(0.5, 0.5, "b"), (0.5, 0.501, "c\nd"), (0.5, 0.9, "e"), (0.5, 0.49, "a")], 6)
+    middles = {text.get_text(): text.xyann[1] for text in axes.texts}
+    height = {
+        n: axes.transData.transform((0.5, y))[1] + middles[n]
+        for n, y in (("a", 0.49), ("b", 0.5), ("c\nd", 0.501), ("e", 0.9))
+    }
+    assert middles["a"] == middles["e"] == 0
+    assert height["b"] - height["a"] >= 7.2 - 1e-9
+    assert height["c\nd"] - height["b"] >= 1.5 * 7.2 - 1e-9
 
 
 def test_depths_differ_in_shade_and_in_marker():

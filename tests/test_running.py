@@ -135,7 +135,7 @@ def test_a_spoilt_journal_is_begun_anew(root, tmp_path, whole, counted):
     assert files_below(tmp_path) == whole
 
 
-def test_identity_knows_code_models_and_settings(root, tmp_path, monkeypatch):
+def test_identity_knows_models_settings_and_versions(root, tmp_path, monkeypatch):
     setting = Setting("digits", "", str(root / "models"), (2, 3), False)
     first = running._identity(NAME, setting)
     assert first == running._identity(NAME, setting)
@@ -149,6 +149,20 @@ def test_identity_knows_code_models_and_settings(root, tmp_path, monkeypatch):
     assert running._identity(NAME, moved) == first
     (tmp_path / "models" / "digits_3_layer.pkl").write_bytes(b"another")
     assert running._identity(NAME, moved) != first
+    monkeypatch.setattr(running, "versions", lambda: {"torch": "1.0"})
+    assert running._identity(NAME, setting) != first
+
+
+@pytest.mark.parametrize("file", ["ttfs/a.py", "ttfs/stages/a.py", "experiments/a.py"])
+def test_identity_knows_the_code(root, tmp_path, monkeypatch, file):
+    monkeypatch.setattr(running, "ROOT", tmp_path)
+    setting = Setting("digits", "", str(root / "models"), (2, 3), False)
+    first = running._identity(NAME, setting)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("a = 1\n")
+    second = running._identity(NAME, setting)
+    (tmp_path / file).write_text("a = 2\n")
+    assert first != second != running._identity(NAME, setting) != first
 
 
 def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(root, tmp_path, whole):

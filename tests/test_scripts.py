@@ -4,20 +4,25 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from oracles import random_network, random_pixels
 from pipeline import DIGITS, files_below, folders, labels, layers, results, run, train
 
 import convert_all_models
 import numerical_exactness_test
 from ttfs import certificate, datasets
 from ttfs.conversion import convert
-from ttfs.datasets import load_dataset
+from ttfs.datasets import Split, load_dataset
 from ttfs.network import ReluNetwork
+from ttfs.simulation import closed_form
 from ttfs.stages.inputs import image_places
 from ttfs.tuning import QUANTILES
+from ttfs.windows import calibrated
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {  # words that each script's help must have: its files and the units of its numbers
@@ -123,6 +128,36 @@ def test_conversion_counts_equal_those_of_the_relu_network(out):
         written.with_suffix(".md").read_text()
         == convert_all_models.table(record["rows"]).markdown()
     )
+
+
+@pytest.mark.parametrize("neuron", ["B1", "alpha"])
+def test_spikes_and_first_images_are_counted_by_their_places(neuron):
+    """Alpha makes every neuron and pixel fire once; images from 1,000 on are not of the first."""
+    network, pixels = random_network([12, 8, 6, 4]), random_pixels(1010, 12)
+    snn, places = convert(network, calibrated(network, pixels), neuron), torch.arange(990, 1010)
+    test = Split(pixels, torch.arange(1010) % 4)
+    logits = network.logits(pixels[places])
+    row = convert_all_models.measured(
+        snn, partial(closed_form, snn), logits, test, places, "float64"
+    )
+    right = logits.argmax(1) == test.labels[places]
+    assert (row["n_test"], row["n_first_1000"]) == (20, 10)
+    assert row["relu_correct_first_1000"] == row["snn_correct_first_1000"] == int(right[:10].sum())
+    assert row["relu_correct"] == int(right.sum()) != int(right[:10].sum())
+    hidden, inputs = network.activations(pixels[places]), pixels[places]
+    spikes = [int((x > 0).sum()) if neuron == "B1" else x.numel() for x in (inputs, *hidden)]
+    assert (row["input_spikes"], row["hidden_spikes"]) == (spikes[0], sum(spikes[1:]))
+
+
+def test_a_network_without_hidden_layers_has_no_hidden_spikes():
+    network, pixels = random_network([12, 4]), random_pixels(9, 12)
+    snn, test = convert(network, []), Split(pixels, torch.arange(9) % 4)
+    logits = network.logits(pixels)
+    row = convert_all_models.measured(
+        snn, partial(closed_form, snn), logits, test, torch.arange(9), "float64"
+    )
+    assert (row["spikes_per_hidden_neuron"], row["hidden_spikes"], row["audit"]) == (0, 0, [])
+    assert row["agreements"] == 9 and row["latency"] == 1
 
 
 def test_conversion_with_short_windows_counts_what_was_cut_off_and_fails_if_strict(out, tmp_path):
