@@ -19,14 +19,7 @@ import torch
 
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
-from ttfs.stages.options import (
-    Parser,
-    one_line_errors,
-    positive,
-    progress,
-    usable_device,
-    whole,
-)
+from ttfs.stages.options import Parser, one_line_errors, positive, progress, usable_device, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table

@@ -8,13 +8,7 @@ import torch
 from ttfs import InputError
 from ttfs.affine import Affine
 from ttfs.network import Layer, ReluNetwork
-from ttfs.storage import (
-    ModelFileError,
-    load_model,
-    load_network,
-    save_network,
-    written_atomically,
-)
+from ttfs.storage import ModelFileError, load_model, load_network, save_network, written_atomically
 
 SIZES = [5, 4, 3]
 

@@ -59,10 +59,7 @@ def loss(probability: float, generator: torch.Generator, fire: FiringRule = cros
 
 
 def mismatch(
-    snn: SpikingNetwork,
-    deviation: float,
-    generator: torch.Generator,
-    fire: FiringRule = crossing,
+    snn: SpikingNetwork, deviation: float, generator: torch.Generator, fire: FiringRule = crossing
 ) -> FiringRule:
     """Return the rule of thresholds that are off by L x deviation x a Gaussian, one per neuron.
 

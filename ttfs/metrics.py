@@ -24,10 +24,7 @@ class Comparison(NamedTuple):
 
 
 def comparison(
-    relu_logits: Tensor,
-    labels: Tensor,
-    images: Tensor,
-    simulate: Callable[[Tensor], Simulation],
+    relu_logits: Tensor, labels: Tensor, images: Tensor, simulate: Callable[[Tensor], Simulation]
 ) -> Comparison:
     """Return what a simulator does with images, batch by batch, beside the ReLU network.
 
@@ -41,13 +38,17 @@ def comparison(
         From a batch of images to a Simulation.
 
     """
-    parts = [simulate(part) for part in images.split(BATCH)]
-    logits = torch.cat([part.logits for part in parts])
+    logits, audits, input_spikes = [], [], 0
+    for part in images.split(BATCH):
+        simulation = simulate(part)
+        logits.append(simulation.logits)
+        audits.append(simulation.audit)
+        input_spikes += int((simulation.inputs > 0).sum())
+    logits = torch.cat(logits)
     counts = paired_counts(relu_logits.argmax(1), logits.argmax(1), labels)
     error = (logits.double() - relu_logits).abs().max().item()
-    audit = total([part.audit for part in parts])
-    input_spikes = sum(int((part.inputs > 0).sum()) for part in parts)
-    return Comparison(counts, input_spikes, logits, error, relu_logits.abs().max().item(), audit)
+    largest = relu_logits.abs().max().item()
+    return Comparison(counts, input_spikes, logits, error, largest, total(audits))
 
 
 def paired_counts(relu: Tensor, snn: Tensor, labels: Tensor) -> dict:

@@ -111,7 +111,7 @@ class ReluNetwork:
         return activations, self.layers[-1].drive(x)
 
     def activations(self, x: Tensor) -> list[Tensor]:
-        """Return the hidden layers' activations, a (n_batch, n_out) tensor each."""
+        """Return the hidden layers' activations, one (n_batch, n_out) tensor per layer."""
         return self.forward(x)[0]
 
     def logits(self, x: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class Simulation:
 
     @cached_property
     def spike_times(self) -> list[Tensor]:
-        """When each hidden neuron fired, (n_batch, n_out) a layer, absolute; inf = never."""
+        """When each hidden neuron fired, (n_batch, n_out) per layer, absolute; inf = never."""
         pairs = zip(self.windows, self.time_left, strict=True)
         return [torch.where(u > 0, window.t_max - u, torch.inf) for window, u in pairs]
 
