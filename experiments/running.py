@@ -134,9 +134,8 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
     text = journal.read_text(encoding="utf-8") if journal.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     first, *lines = whole.splitlines() or [""]
-    with contextlib.suppress(
-        ValueError, TypeError
-    ):  # two runs at once can spoil each other's lines
+    # Two runs at once can spoil each other's lines: then it is begun anew too.
+    with contextlib.suppress(ValueError, TypeError):
         if first == json.dumps(identity):
             done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))
