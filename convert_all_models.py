@@ -91,7 +91,7 @@ def measured(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
     """Return a network's row on the chosen test images: counts, spikes, logit error and audit."""
     images, labels, first = test.images[places], test.labels[places], places < 1000
     found = comparison(relu_logits, labels, images.to(DTYPES[dtype]), simulate)
-    relu, classes = relu_logits.argmax(1), found.logits.argmax(1)
+    relu, classes, error = relu_logits.argmax(1), found.logits.argmax(1), found.logit_error
     neurons, n_test = sum(layer.neurons for layer in found.audit), len(labels)
     spikes = sum(layer.spikes for layer in found.audit), found.input_spikes
     if snn.neuron.forced:  # one spike per neuron and per pixel
@@ -105,9 +105,7 @@ def measured(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
         "hidden_neurons": neurons,
         "spikes_per_hidden_neuron": spikes[0] / (neurons * n_test) if neurons else 0.0,
         "input_spikes_per_image": spikes[1] / n_test,
-        "max_abs_logit_error": found.logit_error
-        if math.isfinite(found.logit_error)
-        else None,  # an overflow
+        "max_abs_logit_error": error if math.isfinite(error) else None,  # None: an overflow
         "largest_logit": found.largest_logit,
         "t_max": snn.t_max,
         "latency": snn.t_read,
