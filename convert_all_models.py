@@ -68,7 +68,7 @@ def main(argv=None) -> int:
             snn = convert(network, lengths, args.neuron)
             relu_logits = network.logits(test.images[places].double())
             for engine, simulate in engines.items():
-                row = measured(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
+                row = row_of(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
                 names = {"depth": depth, "engine": engine, "policy": args.windows}
                 rows.append(names | {"windows": lengths} | row)
                 bar.update()
@@ -87,7 +87,7 @@ def main(argv=None) -> int:
     return 1 if args.strict and broken else 0
 
 
-def measured(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
+def row_of(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
     """Return a network's row on the chosen test images: counts, spikes, logit error and audit."""
     images, labels, first = test.images[places], test.labels[places], places < 1000
     found = comparison(relu_logits, labels, images.to(DTYPES[dtype]), simulate)
@@ -148,6 +148,8 @@ def audit_table(rows: list[dict]) -> Table:
 
     def share(key: str):
         def cell(layer: dict) -> str:
+            if layer[key] is None:
+                return "-"
             part = percent(layer[key], layer["neurons"] * layer["images"])
             return f"{layer[key]:,} ({part:.2g} %)" if layer[key] else "0"
 

@@ -74,12 +74,12 @@ def main(argv=None) -> int:
     print(f"{detail_table(first, title)}\n")
     print(f"{detail_table(rows_with(rows, output=True), 'Whole networks: logits')}\n")
     faults = verdict(rows)
-    print("\n".join(faults) or exact(rows))
+    print("\n".join(faults) or good_verdict(rows))
     print(written_files(written))
     return 1 if faults else 0
 
 
-def exact(rows: list[dict]) -> str:
+def good_verdict(rows: list[dict]) -> str:
     """Return the good verdict: what holds, and in which precisions labels were required equal."""
     strict = [dtype for dtype in grouped(rows, "dtype") if dtype in ("float64", "float32")]
     labels = f"every label equal ({', '.join(strict)})" if strict else "no label was required equal"

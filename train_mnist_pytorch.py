@@ -58,7 +58,7 @@ def main(argv=None) -> None:
     args.target = args.target or TARGETS[dataset]
     rows, written = [], []
     for depth in args.depths:
-        network, record, row = trained(args, dataset, depth, *splits)
+        network, record, row = train_one(args, dataset, depth, *splits)
         written.append(model_path(args.models, dataset, depth))
         save_network(written[-1], network, **record)
         rows.append(row)
@@ -67,7 +67,7 @@ def main(argv=None) -> None:
     print(f"{dataset}: {table(rows)}\n\n{written_files(written)}")
 
 
-def trained(args, dataset: str, depth: int, training, validation, test) -> tuple:
+def train_one(args, dataset: str, depth: int, training, validation, test) -> tuple:
     """Return a trained network, what its file keeps beside the weights, and its row of results."""
     sizes = architecture(depth, args.width)
     own = {key: getattr(args, key) for key in (*SETTINGS, "target")}

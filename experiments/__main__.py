@@ -48,7 +48,7 @@ def parse(name: str, argv):
     else:
         parser.add("depths", type=whole(2))
     option = parser.add_argument
-    option("--quick", action="store_true", help="a short look: depths 2 and 4, fewer images")
+    option("--quick", action="store_true", help="a short look: fewer depths, cases and images")
     jobs = {"type": whole(1, 256), "default": min(8, os.cpu_count() or 1)}
     option("--jobs", **jobs, help="processes that share the cases, one thread each")
     option("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers share the cases")

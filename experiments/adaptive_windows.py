@@ -1,4 +1,4 @@
-"""How short can windows be, without retraining? (2 minutes)
+"""How short can windows be, without retraining? (1 minute)
 
 Every window policy, judged by latency, accuracy and saturations on test images. Windows are chosen
 on training images, the automatic quantile on validation images. B1 neurons, closed form.

@@ -68,7 +68,7 @@ def moments(snn: SpikingNetwork, simulation: Simulation, labels: Tensor) -> list
     return rows
 
 
-def first(rows: list[dict], reached) -> str:
+def first_moment(rows: list[dict], reached) -> str:
     """Return the first moment from which on the condition holds, in per cent of the window."""
     found = rows[-1]  # at the last moment it must
     for row in reversed(rows):
@@ -86,10 +86,10 @@ def table(rows: list[dict]) -> Table:
         near = final - NEAR / 100 * n
         cells = [
             f"{found[-1]['latency']:.1f}",
-            first(found, lambda row, near=near: row["promised_correct"] >= near),
-            first(found, lambda row, near=near: row["potential_correct"] >= near),
-            first(found, lambda row, n=n: row["certain"] >= 0.5 * n),
-            first(found, lambda row, n=n: row["certain"] >= 0.9 * n),
+            first_moment(found, lambda row, near=near: row["promised_correct"] >= near),
+            first_moment(found, lambda row, near=near: row["potential_correct"] >= near),
+            first_moment(found, lambda row, n=n: row["certain"] >= 0.5 * n),
+            first_moment(found, lambda row, n=n: row["certain"] >= 0.9 * n),
         ]
         lines.append([f"{depth}", policy, *cells])
     header = ("depth", "windows", "latency", "promised nearly final", "potential nearly final")

@@ -4,6 +4,7 @@ Training and validation images are handed out, to choose by. Test images are not
 simulator that is being judged, and its answers to what counts them (or, one image, to a drawing).
 """
 
+import json
 from collections.abc import Callable
 from functools import cache, cached_property
 from typing import NamedTuple
@@ -69,9 +70,9 @@ class Lab:
 
     @cache
     def automatic_quantile(self, depth: int) -> float:
-        """Return the quantile that ``ttfs.tuning.automatic`` chooses."""
+        """Return the quantile that ``ttfs.tuning.automatic_quantile`` chooses."""
         subject = self.network(depth), self.candidates(depth)
-        return tuning.automatic(*subject, self.validation.images)
+        return tuning.automatic_quantile(*subject, self.validation.images)
 
     @cache
     def windows(self, depth: int, policy: str) -> list[float]:
@@ -109,24 +110,29 @@ class Lab:
     ) -> Comparison:
         """Return what a simulator does with the test images, or with the first so many.
 
-        It is set beside the float64 ReLU network.
+        It is set beside the float64 ReLU network. The logits stay here.
         """
         images, labels = (part[:n_images] for part in self._splits[2])
         relu_logits = self._relu_logits(network)[:n_images]
-        return comparison(relu_logits, labels, images.to(dtype), simulate)
+        found = comparison(relu_logits, labels, images.to(dtype), simulate)
+        return found._replace(logits=None)
 
     @cache
     def _relu_logits(self, network: ReluNetwork) -> Tensor:
         return network.logits(self._splits[2].images.double())
 
     def tally(self, simulate: Callable, count: Callable) -> list[dict]:
-        """Return ``count(simulate(test images), their labels)``: rows that are no comparison."""
+        """Return ``count(simulate(test images), their labels)``: rows that are no comparison.
+
+        They are plain numbers and words: no tensor leaves.
+        """
         images, labels = self._splits[2]
-        return count(simulate(images.double()), labels)
+        return json.loads(json.dumps(count(simulate(images.double()), labels)))
 
     def shown(self, image: int) -> Tensor:
         """Return the pixels of one test image, (1, 784) float64, to draw what a network does."""
         images = self._splits[2].images
         if not 0 <= image < len(images):
-            raise InputError(f"--image {image}: the test images are 0 to {len(images) - 1}")
+            which = "first test images" if self.quick else "test images"
+            raise InputError(f"--image {image}: the {which} are 0 to {len(images) - 1}")
         return images[image : image + 1].double()

@@ -1,4 +1,4 @@
-"""Can every window have the same length? (2 minutes)
+"""Can every window have the same length? (1 minute)
 
 ttfs.windows.normalise_layers rescales weights and biases, once, by what training images need: every
 window takes one unit of time, and the function stays what it is, to depth 64. The recipe of the

@@ -1,4 +1,4 @@
-"""What does a membrane potential look like? (20 seconds)
+"""What does a membrane potential look like? (10 seconds)
 
 A few neurons of one network while they read one digit, as B1 and as alpha: those that fire in the
 middle of the first and of the last hidden layer's spikes. Then the first neurons that, as alpha
@@ -40,6 +40,8 @@ def add_options(parser) -> None:
 
 def cases(lab) -> list[dict]:
     """Return the one case: a network and an image."""
+    if (lab.options["layer"] is None) != (lab.options["neuron"] is None):
+        raise InputError("--layer and --neuron go together")
     return [dict(lab.options)]
 
 
@@ -48,8 +50,6 @@ def measure(lab, depth: int, image: int, layer: int | None, neuron: int | None) 
     network, pixels = lab.network(depth), lab.shown(image)
     lengths = lab.windows(depth, "calibrated")
     alpha = convert(network, lengths, "alpha")
-    if (layer is None) != (neuron is None):
-        raise InputError("--layer and --neuron go together")
     if layer is None:
         free = event_driven(alpha, pixels, guard=False)
         subjects = [("typical", key) for key in typical_neurons(event_driven(alpha, pixels))]

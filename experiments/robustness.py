@@ -1,4 +1,4 @@
-"""How much do jitter, lost spikes, unequal thresholds and coarse weights cost? (6 minutes)
+"""How much do jitter, lost spikes, unequal thresholds and coarse weights cost? (5 minutes)
 
 Spike times jitter by a Gaussian, in units of the window, if there is a spike; silent neurons have
 none. Ten noise seeds. Weights are rounded with torch's own fake quantisation. Windows are

@@ -47,7 +47,7 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
     with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
-        found = parallel(delayed(_measured)(name, setting, case) for case in todo)
+        found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
             file.write(json.dumps([case, rows], allow_nan=False) + "\n")
@@ -61,7 +61,7 @@ def forget(name: str, path: Path) -> None:
     path.with_name(f".{name}.journal").unlink(missing_ok=True)
 
 
-def _measured(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
+def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
     """Return a case and its rows, measured by one thread, in whatever process this is."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -2,8 +2,8 @@
 
 A clock of 2^bits ticks per window tests thresholds at ticks, or half a tick lower, which rounds to
 the nearest tick. Windows are calibrated, hold a quantile of the spikes for all layers alike, or the
-best quantile in common or per layer (ttfs.tuning.clocked): chosen on validation images, without
-labels. Accuracy is counted on test images.
+best quantile in common or per layer (ttfs.tuning.clock_quantiles): chosen on validation images,
+without labels. Accuracy is counted on test images.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from ttfs.simulation import clock_driven
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, depth_panels, legend_above, loss_axis
 from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table, two_places
-from ttfs.tuning import clocked, own_lengths
+from ttfs.tuning import clock_quantiles, own_lengths
 
 COLUMNS = {"depth": int, "policy": str, "half_tick": bool, "bits": int, "n_test": int}
 COLUMNS |= {"relu_correct": int, "snn_correct": int, "windows": [NUMBER]}
@@ -32,7 +32,7 @@ SHOWN = {  # policy and half_tick that table and figure show: name, and how it i
     ),
     ("best quantile", True): (
         "best quantile; half a tick low",
-        {"color": RELU_COLOUR, "ls": "--", "marker": "o", "mfc": "white"},
+        {"color": RELU_COLOUR, "ls": "--", "marker": "o", "mfc": "white", "ms": 6},
     ),
     ("best quantile per layer", True): (
         "best quantile per layer; half a tick low",
@@ -60,7 +60,7 @@ def measure(lab, depth: int, policy: str, half_tick: bool, bits: int) -> dict:
     network, quantiles = lab.network(depth), None
     if policy in TUNED:
         candidates, images = lab.candidates(depth), lab.validation.images
-        quantiles = clocked(network, candidates, images, bits, alike=TUNED[policy])
+        quantiles = clock_quantiles(network, candidates, images, bits, alike=TUNED[policy])
         lengths = own_lengths(candidates, quantiles)
     else:
         lengths = lab.windows(depth, policy)
@@ -70,7 +70,7 @@ def measure(lab, depth: int, policy: str, half_tick: bool, bits: int) -> dict:
     return found.counts | own | {"latency": snn.t_read, "ticks": depth * 2**bits}
 
 
-def enough(rows: list[dict], limit: float) -> str:
+def ticks_for(rows: list[dict], limit: float) -> str:
     """Return the ticks of the coarsest clock from which on less than ``limit`` points are lost."""
     ticks = None
     for row in sorted(rows, key=lambda row: -row["bits"]):
@@ -89,7 +89,7 @@ def table(rows: list[dict]) -> Table:
             found = groups[depth, *keys]
             lost = {row["bits"]: two_places(points_lost(row)) for row in found}
             cells = [lost[b] for b in bits]
-            lines.append([f"{depth}", name, *cells, enough(found, 0.1), enough(found, 0.5)])
+            lines.append([f"{depth}", name, *cells, ticks_for(found, 0.1), ticks_for(found, 0.5)])
     ticks = (f"{2**b} ticks" for b in bits)
     header = ("depth", "windows; threshold", *ticks, "ticks for < 0.1", "ticks for < 0.5")
     return Table(header, lines, 2, "points lost by ticks per window")
@@ -104,7 +104,7 @@ def draw(rows: list[dict]) -> Figure:
         for keys, (name, style) in SHOWN.items():
             found = groups[depth, *keys]
             points = [(row["bits"], points_lost(row)) for row in found]
-            axes.plot(*zip(*points, strict=True), lw=1, ms=3.5, label=name, **style)
+            axes.plot(*zip(*points, strict=True), label=name, **{"lw": 1, "ms": 3.5} | style)
         loss_axis(axes.yaxis, 0.1, smallest)
         axes.axhline(0, color="0.8", lw=0.6, zorder=0)
         axes.set_xticks(range(1, 11, 3))

@@ -14,7 +14,7 @@ from ttfs import InputError
 from ttfs.affine import Affine, MaxPool
 from ttfs.conversion import convert
 from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import Layer, ReluNetwork, unstandardised
 from ttfs.simulation import closed_form, event_driven, simulator
 from ttfs.windows import calibrated, normalise_layers, safe
 
@@ -204,6 +204,34 @@ def test_normalised_convolutional_network_does_the_same_in_windows_of_one(kind):
     found = closed_form(convert(normalised, [1.0] * (network.depth - 1)), pixels)
     torch.testing.assert_close(found.logits, network.logits(pixels), rtol=1e-10, atol=1e-10)
     assert all(layer.used_fraction < 0.7 for layer in found.audit)
+
+
+@pytest.mark.parametrize("pool", [None, MaxPool(nn.MaxPool2d(3, 1, 1), (1, 6, 6))])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_network_of_standardised_pixels_becomes_one_of_raw_pixels(kind, pool):
+    """Zeros that pad standardised pixels are not those that pad raw ones."""
+    first, *others = NETWORKS[kind](2)[0].layers
+    network = ReluNetwork.of_layers([Layer(first.synapses, pool), *others])
+    pixels = random_pixels(30, 36)
+    raw = unstandardised(network, 0.13, 0.31)
+    expected = network.logits((pixels - 0.13) / 0.31)
+    torch.testing.assert_close(raw.logits(pixels), expected, rtol=1e-10, atol=1e-10)
+    found = event_driven(convert(raw, calibrated(raw, pixels)), pixels)
+    torch.testing.assert_close(found.logits, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [(nn.Linear(3, 2), [4]), (nn.Conv2d(1, 1, 3), [2, 5, 5]), (nn.Conv2d(1, 1, 3), [1, 2, 2])],
+)
+def test_a_module_that_does_not_take_the_shape_is_refused(module, shape):
+    with pytest.raises(InputError, match="takes no inputs of shape"):
+        Affine.of(module, shape)
+
+
+def test_a_network_without_layers_is_refused():
+    with pytest.raises(InputError, match="at least one layer"):
+        ReluNetwork.of_layers([])
 
 
 def test_layers_that_do_not_chain_are_refused():

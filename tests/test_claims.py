@@ -49,6 +49,10 @@ def both():
     return f"Together they lose {listed(means(**BOTH), 2)} points"
 
 
+def both_in_short():
+    return f"lose {means(**BOTH)[-1]:.0f} points at 8 layers"
+
+
 def both_at_8_layers():
     values = sorted(lost("degradation_causes", depth=8, **BOTH))
     return f"the three seeds lose {values[0]:.0f}, {values[1]:.0f} and {values[2]:.0f} points"
@@ -78,19 +82,17 @@ def premature():
     found = rows("degradation_causes", **EARLY)
     cases = [np.dot(row["neurons"], row["images"]) for row in found]
     shares = [percent(sum(row["premature"]), n) for row, n in zip(found, cases, strict=True)]
-    points = lost("degradation_causes", **EARLY)
     return (
-        f"does so in {spread(shares, 2)} % of all cases, and that costs {spread(points, 0)} points"
+        f"does so in up to {max(shares):.1f} % of all cases, and that costs "
+        f"{listed(means(**EARLY), 0)} points at 2 / 4 / 6 / 8 layers"
     )
 
 
 def below_rest():
     found = rows("degradation_causes", **EARLY)
-    shares = [
-        percent(np.dot(row["thresholds_below_rest"], row["images"]), sum(row["premature"]))
-        for row in found
-    ]
-    return f"{spread(shares, 0)} % of these spikes, by network, come from neurons whose threshold"
+    below = sum(np.dot(row["thresholds_below_rest"], row["images"]) for row in found)
+    spikes = sum(sum(row["premature"]) for row in found)
+    return f"{percent(below, spikes):.0f} % of these spikes come from neurons whose threshold"
 
 
 def growth():
@@ -122,8 +124,8 @@ def single_layer():
 
 def silent():
     found = rows("spike_time_distributions", depth=8)
-    spikes, neurons = (sum(row[k] for row in found) for k in ("silent", "spikes"))
-    return f"{percent(spikes, spikes + neurons):.0f} % of the neurons of the 8-layer network"
+    silent, spikes = (sum(row[k] for row in found) for k in ("silent", "spikes"))
+    return f"{percent(silent, silent + spikes):.0f} % of the neurons of the 8-layer network"
 
 
 def thousand_images():
@@ -280,6 +282,7 @@ CLAIMS = [
     recipe,
     mismatch,
     both,
+    both_in_short,
     both_at_8_layers,
     low_precision,
     window_of_15,

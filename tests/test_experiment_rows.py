@@ -200,7 +200,7 @@ def test_early_answers_are_those_of_the_spikes_so_far(studied):
             x = np.clip(x @ weight + bias, 0, lengths[n])
         weight, bias = parameters(studied, depth)[-1]
         for row in found[5::15]:
-            left = lengths[-1] * (1 - row["fraction"])  # until the read-studied
+            left = lengths[-1] * (1 - row["fraction"])  # until the read-out
             fired = x >= left
             promised = (np.where(fired, x, 0) @ weight + bias).argmax(1)
             so_far = (np.maximum(x - left, 0) @ weight + bias).argmax(1)

@@ -1,6 +1,7 @@
 """Every experiment, run quickly on the digits: files, figures, refusals, what is chosen by what."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from studied import OPTIONS, lab_of, rows
 
 from experiments import __main__ as experiments
 from experiments import lab, running
+from ttfs.conversion import convert
 from ttfs.datasets import Split, load_dataset
+from ttfs.simulation import closed_form
 
 PAIRED = ("n_test", "relu_correct", "snn_correct", "agreements", "relu_alone_correct")
 CHOICES = ("windows", "windows_after", "window", "window_after", "quantile", "quantiles", "latency")
@@ -75,15 +78,20 @@ def test_lab_hands_out_no_test_images(studied):
     assert not any("test" in name for name in dir(own) if not name.startswith("_"))
     for split in given:
         assert not (split.images[:, None] == test[None, :5]).all(-1).any()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        own.tally(lambda images: images, lambda images, labels: [{"images": images}])
+    network = own.network(2)
+    assert own.judge(network, partial(closed_form, convert(network, [20.0]))).logits is None
     assert own.shown(3).tolist() == test[3:4].double().tolist()
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in OPTIONS if n not in ("membrane_traces", "training_seeds")]
-)
+UNPAIRED = ("membrane_traces", "training_seeds", "early_decision")
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in UNPAIRED])
 def test_paired_counts_are_integers_that_add_up(studied, name):
     counted = [row for row in rows(studied, name) if "relu_alone_correct" in row]
-    assert len(counted) > 1 or name == "early_decision"
+    assert len(counted) > 1
     for row in counted:
         assert all(isinstance(row[key], int) for key in PAIRED)
         difference = row["relu_alone_correct"] - row["snn_alone_correct"]

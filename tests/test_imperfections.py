@@ -4,9 +4,10 @@ import torch
 from oracles import random_network, random_pixels
 
 from ttfs import InputError
+from ttfs.affine import Affine
 from ttfs.conversion import convert
 from ttfs.imperfections import clock, jitter, loss, mismatch, quantised
-from ttfs.network import ReluNetwork
+from ttfs.network import Layer, ReluNetwork
 from ttfs.simulation import clock_driven, closed_form, simulate
 
 
@@ -147,6 +148,13 @@ def test_biases_are_thresholds_and_stay():
 def test_impossible_bits_are_refused(bits):
     with pytest.raises(InputError, match=f"bits is {bits}"):
         quantised(random_network([7, 3]), bits, False)
+
+
+def test_weights_that_are_multiplied_with_others_are_refused():
+    chain = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).eval()
+    network = ReluNetwork.of_layers([Layer(Affine.of(chain, [3]))])
+    with pytest.raises(InputError, match="layer 1 multiplies weights"):
+        quantised(network, 4, True)
 
 
 def test_lost_input_spikes_leave_the_bias_alone():

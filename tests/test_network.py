@@ -7,8 +7,8 @@ from oracles import random_network, random_pixels
 
 from ttfs import InputError, windows
 from ttfs.conversion import convert
-from ttfs.network import ReluNetwork
-from ttfs.simulation import closed_form, event_driven
+from ttfs.network import ReluNetwork, unstandardised
+from ttfs.simulation import closed_form, event_driven, simulator
 
 
 def test_logits_equal_pytorchs_own_layers():
@@ -53,6 +53,7 @@ def test_numpy_arrays_of_any_number_are_accepted():
         ([np.ones((3, 2))], [np.ones(5)], "layer 1 does not chain"),
         ([np.ones((3, 2))], [np.ones(3)], r"\(n_in, n_out\), these \(n_out, n_in\)"),
         ([np.ones((2, 3)), np.ones((4, 2))], [np.ones(2), np.ones(4)], "give each one's .T"),
+        ([torch.nn.Linear(3, 2)], [np.ones(2)], r"Linear is not a ReluNetwork"),
         (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*ReluNetwork\(\[layer.weight.T"),
         ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*layer.weight.T"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
@@ -71,8 +72,8 @@ def test_unusable_arrays_are_refused_by_name(weights, biases, message):
         ReluNetwork(weights, biases)
 
 
-def test_arrays_given_are_not_shared():
-    weight = np.ones((1, 1))
+@pytest.mark.parametrize("weight", [np.ones((1, 1)), torch.ones(1, 1), torch.ones(1, 1).T])
+def test_arrays_given_are_not_shared(weight):
     network = ReluNetwork([weight], [np.zeros(1)])
     weight[:] = 5
     assert network.logits(torch.ones(1, 1)).item() == 1
@@ -107,11 +108,27 @@ def test_the_remedy_named_for_a_torch_module_works():
         lambda model: windows.quantile(model, torch.rand(3, 4), 0.9),
         lambda model: windows.fixed(model),
         lambda model: windows.safe(model),
+        lambda model: windows.normalise_layers(model, [1.0]),
+        lambda model: unstandardised(model, 0.1, 0.3),
     ],
 )
 def test_a_torch_module_is_refused_everywhere_with_the_call_that_makes_a_network(function):
     with pytest.raises(InputError, match=r"Sequential is not a ReluNetwork.*layer\.weight\.T"):
         function(torch.nn.Sequential(torch.nn.Linear(4, 3)))
+
+
+@pytest.mark.parametrize(
+    "engine", ["closed-form", "closed-form:absolute", "event-driven", "clock:3"]
+)
+def test_a_network_that_is_not_converted_is_refused_with_the_call_that_converts_it(engine):
+    with pytest.raises(InputError, match=r"ReluNetwork is not a SpikingNetwork: convert\(network"):
+        simulator(engine)(random_network([4, 3]), random_pixels(2, 4))
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.1, 0.0), (0.1, -1.0), (np.nan, 1.0)])
+def test_a_standardisation_that_cannot_be_undone_is_refused(mean, deviation):
+    with pytest.raises(InputError, match="the deviation must be positive"):
+        unstandardised(random_network([4, 3]), mean, deviation)
 
 
 def test_images_of_any_shape_are_taken_if_they_have_as_many_pixels():

@@ -1,5 +1,6 @@
 """That what the pages name exists: commands, options, files, targets, links, sections."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -66,9 +67,10 @@ def test_every_file_and_link_exists(page):
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)]+)\)", TEXTS[page]):
         path, _, anchor = target.partition("#")
-        assert (folder / path).exists(), target
+        file = folder / path if path else ROOT / page
+        assert file.exists(), target
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", (folder / path).read_text(), re.MULTILINE)
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
             assert anchor in {
                 re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in headings
             }
@@ -99,6 +101,8 @@ def test_each_experiment_has_a_section_with_its_command_figure_and_table():
         (section,) = (text for text in sections if f"`python experiments {name}`" in text)
         assert section.splitlines()[0].endswith("?")
         assert f"../figures/{name}.png" in section and f"<!-- {name} -->" in section
+        took = re.search(r"\(\d+ (second|minute)s?\)", experiments.questions()[name])[0]
+        assert f"`python experiments {name}` {took}" in section
 
 
 def test_each_file_of_the_package_is_in_its_page():
@@ -141,11 +145,23 @@ def test_the_code_on_the_page_runs():
     torch.testing.assert_close(names["simulation"].logits, network.logits(pixels))
 
 
-def test_the_package_imports_nothing_that_only_scripts_need():
-    """In a new process: the tests have imported everything already."""
+NEEDED_BY_SCRIPTS_ALONE = {"matplotlib", "argparse", "tqdm", "torchvision", "sklearn", "joblib"}
+
+
+def test_the_package_names_nothing_that_only_scripts_need_in_its_imports():
+    for path in (ROOT / "ttfs").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not NEEDED_BY_SCRIPTS_ALONE & {name.split(".")[0] for name in names}, path
+            assert not any(name.startswith("ttfs.stages") for name in names), path
+
+
+def test_the_package_imports_nothing_that_only_scripts_need_by_way_of_others():
+    """In a new process: the tests have imported everything already, and torch some of it."""
     modules = [path.stem for path in (ROOT / "ttfs").glob("*.py") if path.stem != "__init__"]
     code = f"import sys, {', '.join(f'ttfs.{name}' for name in modules)}\n"
-    code += "heavy = {'matplotlib', 'argparse', 'tqdm', 'torchvision', 'sklearn', 'joblib'}\n"
+    code += f"heavy = {NEEDED_BY_SCRIPTS_ALONE}\n"
     code += "print(*sorted(heavy & {m.split('.')[0] for m in sys.modules} - before))"
     before = (
         "import sys, torch, numpy, scipy.stats\nbefore = {m.split('.')[0] for m in sys.modules}\n"

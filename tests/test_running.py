@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from pipeline import files_below, folders, run, train
 from experiments import __main__ as experiments
 from experiments import early_decision, running
 from experiments.lab import Setting
-from ttfs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, OPTIONS = "early_decision", ["--dataset", "digits", "--depths", 2, 3]
@@ -165,20 +163,23 @@ def test_identity_knows_the_code(root, tmp_path, monkeypatch, file):
     assert first != second != running._identity(NAME, setting) != first
 
 
-def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(root, tmp_path, whole):
+@pytest.mark.parametrize("n_done", [0, 1, 3])
+def test_a_run_that_is_killed_goes_on_and_ends_the_same(root, tmp_path, whole, n_done):
     places = [*folders(root, "models"), *folders(tmp_path, "results", "figures")]
     command = [sys.executable, str(ROOT / "experiments"), NAME, *OPTIONS, "--jobs", 2, *places]
     command = list(map(str, command))
-    moments = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True
-        )
-        time.sleep(moments.uniform(2.0, 8.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert_no_worker_is_left(process.pid)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True
+    )
+    path = journal(tmp_path)
+    while not path.exists() or len(path.read_text().splitlines()) <= n_done:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert_no_worker_is_left(process.pid)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert ("going on where a run stopped" in done.stdout) == (n_done > 0)
     made = {name: data for name, data in files_below(tmp_path).items() if "/." not in name}
     assert made == whole
 
@@ -229,4 +230,3 @@ def test_an_error_of_the_input_in_a_case_takes_one_line_even_from_another_proces
         complaint = capsys.readouterr().err
         assert stop.value.code == 2 and complaint.count("\n") == 1, complaint
         assert "digits_" in complaint and "not found; run `python train_mnist" in complaint
-    assert isinstance(InputError("a"), ValueError)

@@ -131,7 +131,7 @@ def test_exactness_detail_has_each_number_in_its_column():
 )
 def test_good_verdict_says_in_which_precisions_labels_had_to_be_equal(dtypes, words):
     rows = [exactness_row(dtype, "closed-form") for dtype in dtypes]
-    assert words in numerical_exactness_test.exact(rows)
+    assert words in numerical_exactness_test.good_verdict(rows)
 
 
 def test_spike_table_measures_the_used_part_from_the_earliest_spike_to_the_end():
@@ -173,7 +173,7 @@ def test_clock_table_says_how_many_ticks_are_enough():
     assert [first[f"{2**b} ticks"] for b in lost] == ["50.00", "0.40", "5.00", "0.40", "0.05"]
     assert second["2 ticks"] == "50.01"
     assert (first["ticks for < 0.1"], first["ticks for < 0.5"]) == ("32", "16")
-    assert time_resolution.enough(rows[:4], 0.1) == "more"
+    assert time_resolution.ticks_for(rows[:4], 0.1) == "more"
 
 
 def test_robustness_table_has_the_mean_of_the_seeds_at_the_level_it_names():

@@ -137,9 +137,7 @@ def test_spikes_and_first_images_are_counted_by_their_places(neuron):
     snn, places = convert(network, calibrated(network, pixels), neuron), torch.arange(990, 1010)
     test = Split(pixels, torch.arange(1010) % 4)
     logits = network.logits(pixels[places])
-    row = convert_all_models.measured(
-        snn, partial(closed_form, snn), logits, test, places, "float64"
-    )
+    row = convert_all_models.row_of(snn, partial(closed_form, snn), logits, test, places, "float64")
     right = logits.argmax(1) == test.labels[places]
     assert (row["n_test"], row["n_first_1000"]) == (20, 10)
     assert row["relu_correct_first_1000"] == row["snn_correct_first_1000"] == int(right[:10].sum())
@@ -153,7 +151,7 @@ def test_a_network_without_hidden_layers_has_no_hidden_spikes():
     network, pixels = random_network([12, 4]), random_pixels(9, 12)
     snn, test = convert(network, []), Split(pixels, torch.arange(9) % 4)
     logits = network.logits(pixels)
-    row = convert_all_models.measured(
+    row = convert_all_models.row_of(
         snn, partial(closed_form, snn), logits, test, torch.arange(9), "float64"
     )
     assert (row["spikes_per_hidden_neuron"], row["hidden_spikes"], row["audit"]) == (0, 0, [])

@@ -23,7 +23,7 @@ def disagreements(network, x, validation_images, q):
 
 def test_automatic_windows_are_the_shortest_whose_changed_labels_could_be_chance(case):
     network, x, validation_images = case
-    q = tuning.automatic(network, quantiles(network, x, CANDIDATES), validation_images)
+    q = tuning.automatic_quantile(network, quantiles(network, x, CANDIDATES), validation_images)
     changed = {c: disagreements(*case, c) for c in CANDIDATES}
     assert mcnemar_p(changed[q], 0) >= 0.05
     assert CANDIDATES[0] < q < 1  # of these candidates some are too short and some needlessly long
@@ -37,7 +37,10 @@ def test_five_changed_labels_may_be_chance_and_six_may_not():
 
 def test_automatic_windows_fall_back_on_the_longest_candidate(case):
     network, x, validation_images = case
-    assert tuning.automatic(network, quantiles(network, x, (0.1, 0.2)), validation_images) == 0.2
+    assert (
+        tuning.automatic_quantile(network, quantiles(network, x, (0.1, 0.2)), validation_images)
+        == 0.2
+    )
 
 
 def distance(network, lengths, images, bits):
@@ -49,7 +52,7 @@ def distance(network, lengths, images, bits):
 
 def clocked_lengths(network, x, images, bits):
     """Return the windows chosen for a clock, each layer's at its own quantile."""
-    chosen = tuning.clocked(network, quantiles(network, x, CANDIDATES), images, bits)
+    chosen = tuning.clock_quantiles(network, quantiles(network, x, CANDIDATES), images, bits)
     return [quantile(network, x, q)[n] for n, q in enumerate(chosen)]
 
 
@@ -76,14 +79,16 @@ def test_no_single_change_of_a_clocked_window_comes_closer(seed, bits):
 def test_a_network_without_hidden_layers_needs_no_windows():
     network, x = random_network([12, 4]), random_pixels(50, 12)
     candidates = quantiles(network, x, CANDIDATES)
-    assert candidates[tuning.automatic(network, candidates, x)] == []
-    assert tuning.clocked(network, candidates, x, 3) == []
+    assert candidates[tuning.automatic_quantile(network, candidates, x)] == []
+    assert tuning.clock_quantiles(network, candidates, x, 3) == []
 
 
 @pytest.mark.parametrize("bits", [1, 3])
 def test_windows_alike_are_those_of_the_best_common_quantile(case, bits):
     network, x, images = case
-    qs = tuning.clocked(network, quantiles(network, x, CANDIDATES), images, bits, alike=True)
+    qs = tuning.clock_quantiles(
+        network, quantiles(network, x, CANDIDATES), images, bits, alike=True
+    )
     assert len(set(qs)) == 1
     lengths = quantile(network, x, qs[0])
     best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)

@@ -45,7 +45,14 @@ class Affine:
     @classmethod
     def of(cls, module: nn.Module, shape: Sequence[int]) -> "Affine":
         """Return what a torch module does, in eval mode, to inputs of ``shape`` (no batch)."""
-        return cls(_steps(module), shape)
+        synapses = cls(_steps(module), shape)
+        try:
+            synapses(synapses._like_inputs(torch.zeros))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"{module} takes no inputs of shape {tuple(shape)}: {error}"
+            ) from error
+        return synapses
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return W x + b, (n_batch, n_out), of x, (n_batch, n_in), in the dtype of x."""
@@ -119,6 +126,15 @@ class Affine:
         else:
             steps.append(Step(_scale, torch.tensor([gain], dtype=torch.float64), None, 1))
         return Affine(steps, self.shape)
+
+    def of_raw_inputs(self, mean: float, deviation: float) -> "Affine":
+        """Return x -> W (x - mean) / deviation + b in float64."""
+        if self.is_dense:
+            weight = self.matrix().double() / deviation
+            return Affine.dense(weight, self.bias().double() - mean * weight.sum(0))
+        numbers = torch.tensor([[1.0], [-mean]], dtype=torch.float64) / deviation
+        chain = self.changed(lambda weight: weight.double(), lambda bias: bias.double())
+        return Affine([Step(_scale, *numbers, 1), *chain.steps], self.shape)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import Tensor
 
 from ttfs import InputError
-from ttfs.coding import INPUT, Window
+from ttfs.coding import INPUT, Window, checked_pixels
 from ttfs.network import Layer, ReluNetwork, checked_network
 from ttfs.neurons import NEURONS, Neuron
 
@@ -88,6 +88,16 @@ class SpikingNetwork:
     def t_read(self) -> float:
         """When the output is read, model time: the network's latency in input windows."""
         return self.readout.t_min
+
+
+def checked_inputs(snn: SpikingNetwork, pixels: Tensor) -> Tensor:
+    """Return pixels for a network to read, (n_batch, n_in); InputError if either is none such."""
+    if not isinstance(snn, SpikingNetwork):
+        raise InputError(
+            f"{type(snn).__name__} is not a SpikingNetwork: convert(network, window_lengths) makes "
+            f"one of a ReluNetwork"
+        )
+    return checked_pixels(pixels, snn.n_in)
 
 
 def convert(

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ttfs import InputError
-from ttfs.coding import checked_pixels, encode
-from ttfs.conversion import SpikingLayer, SpikingNetwork
+from ttfs.coding import encode
+from ttfs.conversion import SpikingLayer, SpikingNetwork, checked_inputs
 from ttfs.outcome import Simulation, crossing_counts
 
 BATCH = 500  # images integrated at a time: their potentials and slopes stay in the cache
@@ -49,7 +49,7 @@ def event_driven(
         t_max.
 
     """
-    pixels = checked_pixels(pixels, snn.n_in)
+    pixels = checked_inputs(snn, pixels)
     if not guard and snn.neuron.guarded:
         raise InputError(
             f"the {snn.neuron.name} neuron's threshold counts from t_min: it has no unguarded form"
@@ -107,11 +107,11 @@ def _first_spikes(
     should_fire = offset < length
     times = torch.where(should_fire, offset.clamp(min=0), torch.inf)
     if layer.neuron.guarded:
-        return times, counts
+        return times, counts | {"held_back": 0}
     premature = early < until
     if guard:
         return times, counts | {"held_back": int((premature & (offset > 0)).sum())}
-    counts["premature"] = int(premature.sum())
+    counts |= {"held_back": 0, "premature": int(premature.sum())}
     counts["spurious"] = int((premature & ~should_fire).sum())
     return torch.where(premature, early - until, times), counts
 

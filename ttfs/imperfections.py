@@ -87,6 +87,9 @@ def quantised(network: ReluNetwork, bits: int, per_neuron: bool) -> ReluNetwork:
     """
     if not 2 <= bits <= 16:
         raise InputError(f"bits is {bits}; a symmetric weight has 2 to 16")
+    for n, layer in enumerate(network.layers, start=1):
+        if sum(step.weight is not None for step in layer.synapses.steps) > 1:
+            raise InputError(f"layer {n} multiplies weights: fold normalisation into them first")
     top = 2 ** (bits - 1) - 1
 
     def rounded(weight: Tensor) -> Tensor:  # (n_out, ...)

@@ -1,5 +1,6 @@
 """The ReLU network that is converted: its layers, and the reference every simulator must meet."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class ReluNetwork:
     weights : sequence of (n_in, n_out) arrays, dimensionless
         One per layer; each layer's ``n_in`` is the previous layer's ``n_out``.
     biases : sequence of (n_out,) arrays, dimensionless
-        One per layer. A torch module's parameters are copied, apart from its graph.
+        One per layer. All are copied, and a torch module's parameters leave its graph.
 
     Raises
     ------
@@ -64,6 +65,8 @@ class ReluNetwork:
     @classmethod
     def of_layers(cls, layers: Sequence[Layer]) -> "ReluNetwork":
         """Return the network of these layers, whatever their synapses."""
+        if not layers:
+            raise InputError("a network needs at least one layer")
         network = cls.__new__(cls)
         network.layers = tuple(layers)
         sizes = network.architecture
@@ -141,11 +144,14 @@ def random_network(sizes: Sequence[int], seed: int) -> ReluNetwork:
 def unstandardised(network: ReluNetwork, mean: float, deviation: float) -> ReluNetwork:
     """Return the network of raw pixels that does what this one does with standardised pixels.
 
-    (x - mean) / deviation @ W + b = x @ (W / deviation) + (b - mean / deviation sum_j W_ji).
+    (x - mean) / deviation @ W + b = x @ (W / deviation) + (b - mean / deviation sum_j W_ji). The
+    deviation is positive: the largest of a group of pixels, which a pool takes, stays the largest.
     """
-    weights, biases = network.weights, network.biases
-    weight, bias = weights[0].double() / deviation, biases[0].double()
-    return ReluNetwork([weight, *weights[1:]], [bias - mean * weight.sum(0), *biases[1:]])
+    if not 0 < deviation < math.inf or not math.isfinite(mean):
+        raise InputError(f"mean {mean} and deviation {deviation}: the deviation must be positive")
+    first, *others = checked_network(network).layers
+    raw = Layer(first.synapses.of_raw_inputs(mean, deviation), first.pool)
+    return ReluNetwork.of_layers([raw, *others])
 
 
 def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
@@ -167,9 +173,12 @@ def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
 
 def _float_tensor(array, name: str, ndim: int) -> Tensor:
     """Return the array as a floating tensor, checked for kind, dimensions, size and finiteness."""
-    if isinstance(array, nn.Parameter) or (isinstance(array, Tensor) and not array.is_leaf):
-        array = array.detach().clone()
-    if not isinstance(array, Tensor):
+    if isinstance(array, nn.Module):
+        checked_network(array)
+    if isinstance(array, Tensor):
+        own = array.is_leaf and not isinstance(array, nn.Parameter)
+        array = (array if own else array.detach()).clone()
+    else:
         try:
             array = np.asarray(array)
         except ValueError as error:  # rows of different lengths

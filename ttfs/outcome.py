@@ -21,9 +21,10 @@ class LayerAudit:
     A *saturation* is an activation above the window: the threshold is met before t_min, and what
     exceeds the window is lost. A *premature* spike comes before t_min; with the guard (a threshold
     that counts from t_min only, as B1 has by construction) there is none. The crossings that an
-    alpha neuron's guard *held back* are counted. A spike is *spurious* if the neuron should have
-    stayed silent, and *missing* if it should have fired, judged by its own potential at t_min. An
-    *overflow* is a crossing, or the time of a spike, beyond the largest number of the dtype.
+    alpha neuron's guard *held back* are counted by the event-driven engine, and unknown (None) to
+    the others. A spike is *spurious* if the neuron should have stayed silent, and *missing* if it
+    should have fired, judged by its own potential at t_min. An *overflow* is a crossing, or the
+    time of a spike, beyond the largest number of the dtype.
     """
 
     window_length: float  # model time
@@ -32,7 +33,7 @@ class LayerAudit:
     saturations: int = 0
     largest_activation: float = 0.0  # model time; above window_length if anything saturated
     premature: int = 0
-    held_back: int = 0
+    held_back: int | None = None
     spurious: int = 0
     missing: int = 0
     overflows: int = 0
@@ -63,7 +64,9 @@ class LayerAudit:
         return sum(getattr(self, name) for name in VIOLATIONS)
 
     def __add__(self, other: "LayerAudit") -> "LayerAudit":
-        counts = ("images", "spikes_per_neuron", *VIOLATIONS, "held_back")
+        counts = ("images", "spikes_per_neuron", *VIOLATIONS)
+        if self.held_back is not None:
+            counts += ("held_back",)
         return LayerAudit(
             self.window_length,
             largest_activation=max(self.largest_activation, other.largest_activation),

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ttfs import InputError
-from ttfs.coding import INPUT, checked_pixels, decode, encode
-from ttfs.conversion import SpikingLayer, SpikingNetwork
+from ttfs.coding import INPUT, decode, encode
+from ttfs.conversion import SpikingLayer, SpikingNetwork, checked_inputs
 from ttfs.events import event_driven
 from ttfs.imperfections import clock
 from ttfs.neurons import FiringRule, crossing
@@ -30,7 +30,7 @@ def simulate(snn: SpikingNetwork, pixels: Tensor, fire: FiringRule = crossing) -
     ``pixels`` are (n_batch, n_in), in [0, 1]; their dtype and device decide those of the
     computation. Differentiable as far as the rule is. InputError if the pixels do not fit.
     """
-    pixels = checked_pixels(pixels, snn.n_in)
+    pixels = checked_inputs(snn, pixels)
     return propagate(snn.layers, pixels if fire is crossing else fire(pixels, INPUT), fire)
 
 
@@ -87,7 +87,7 @@ def closed_form(snn: SpikingNetwork, pixels: Tensor, time: str = "window") -> Si
         return simulate(snn, pixels)
     if time != "absolute":
         raise InputError(f"unknown time convention {time!r}: choose window or absolute")
-    pixels = checked_pixels(pixels, snn.n_in)
+    pixels = checked_inputs(snn, pixels)
     return propagate(snn.layers, decode(encode(pixels)), drive=absolute_drive)
 
 
@@ -114,7 +114,7 @@ def clock_driven(
     missing; one that ``half_tick`` adds, as spurious. InputError if there are fewer bits than 0 or
     more than the dtype can tell apart: 53 in float64, 24, 11 and 8 below.
     """
-    pixels = checked_pixels(pixels, snn.n_in)
+    pixels = checked_inputs(snn, pixels)
     finest = 1 - round(math.log2(torch.finfo(pixels.dtype).eps))
     if not 0 <= bits <= finest:
         raise InputError(f"bits is {bits}; a clock in {pixels.dtype} has 0 to {finest}")

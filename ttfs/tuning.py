@@ -43,15 +43,17 @@ def window_policy(name: str) -> Callable[[ReluNetwork, Tensor, Tensor], list[flo
 
 
 def _automatic_lengths(network: ReluNetwork, x: Tensor, validation_images: Tensor) -> list[float]:
-    """Return the windows of the quantile that ``automatic`` chooses."""
+    """Return the windows of the quantile that ``automatic_quantile`` chooses."""
     candidates = windows.quantiles(network, x, QUANTILES)
-    return candidates[automatic(network, candidates, validation_images)]
+    return candidates[automatic_quantile(network, candidates, validation_images)]
 
 
 Candidates = dict[float, list[float]]  # window lengths by quantile, shortest first
 
 
-def automatic(network: ReluNetwork, candidates: Candidates, validation_images: Tensor) -> float:
+def automatic_quantile(
+    network: ReluNetwork, candidates: Candidates, validation_images: Tensor
+) -> float:
     """Return the smallest quantile that changes no significant number of labels.
 
     The candidates hold quantiles of each layer's spikes on training images (``windows.quantiles``).
@@ -69,7 +71,7 @@ def automatic(network: ReluNetwork, candidates: Candidates, validation_images: T
     return max(candidates)
 
 
-def clocked(
+def clock_quantiles(
     network: ReluNetwork,
     candidates: Candidates,
     validation_images: Tensor,

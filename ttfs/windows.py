@@ -76,6 +76,7 @@ def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> R
     ReLU is positively homogeneous, so this is exact, and the logits stay what they are. Convert the
     result with window lengths of 1.
     """
+    checked_network(network)
     ends = [1.0, *window_lengths, 1.0]
     if len(ends) != network.depth + 1 or not all(0 < length < np.inf for length in ends):
         raise InputError(f"{network.depth - 1} positive window lengths are needed: {ends[1:-1]}")

@@ -102,7 +102,7 @@ class Parser(argparse.ArgumentParser):
         """Add ``--name DIR``, where files of that name go."""
         for name in names:
             what = (
-                f"where {name} go (None: {name}/, or {name}/look/ with other settings than these)"
+                f"where {name} go (None: {name}/, or {name}/look/ if a setting is not the default)"
             )
             self.add_argument(f"--{name}", type=Path, metavar="DIR", help=what)
         self.outputs += names
