@@ -103,8 +103,8 @@ def test_no_label_changes_where_the_page_says_so():
 
 def test_losses_that_the_page_calls_growing_grow():
     assert means(**BOTH) == sorted(means(**BOTH))
-    ticks = means(cause="time resolution", variant="ticks", bits=3)
-    assert ticks == sorted(ticks)
+    shallow, *deep = means(cause="time resolution", variant="ticks", bits=3)
+    assert shallow < 50 and 85 < min(deep) and max(deep) < 90  # of 98.5 %: to chance level
 
 
 def test_automatic_windows_are_at_least_three_times_shorter_at_no_significant_loss():
