@@ -24,7 +24,7 @@ from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, model_path, output_folder, save_network
-from ttfs.training import SETTINGS, TARGETS, architecture, train
+from ttfs.training import SETTINGS, TARGETS, architecture, train, without_subnormals
 
 
 def parse(argv):
@@ -47,6 +47,7 @@ def parse(argv):
 
 
 @one_line_errors
+@without_subnormals()
 def main(argv=None) -> None:
     """Train one network a depth; save each as soon as it is trained."""
     args = parse(argv)

@@ -3,7 +3,7 @@ import torch
 
 from ttfs import InputError
 from ttfs.datasets import Split, load_dataset
-from ttfs.training import architecture, train
+from ttfs.training import architecture, train, without_subnormals
 
 SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 1e-3, "target": 101.0, "seed": 0}
 
@@ -98,3 +98,16 @@ def test_training_stops_at_exactly_the_target(digits, monkeypatch):
 def test_training_that_diverges_is_refused(digits):
     with pytest.raises(InputError, match="diverged"):
         train(*digits[:2], architecture(2, 5), **{**SETTINGS, "learning_rate": 1e30})
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor has no such mode")
+def test_numbers_that_make_processors_slow_are_zero_while_training_and_not_after(digits):
+    tiny, seen = torch.tensor(1e-40), []
+    options = {**SETTINGS, "after_epoch": lambda accuracy: seen.append(tiny.mul(1).item())}
+    train(*digits[:2], architecture(2, 5), **options)
+    assert seen == [0, 0, 0] and tiny.mul(1) > 0
+    with without_subnormals():
+        with without_subnormals():
+            assert tiny.mul(1) == 0
+        assert tiny.mul(1) == 0
+    assert tiny.mul(1) > 0
