@@ -1,4 +1,4 @@
-"""Why does accuracy fall with depth? Each suspected cause alone, and removed. (25 minutes)
+"""Why does accuracy fall with depth? Each suspected cause alone, and removed. (13 minutes)
 
 Most of the time goes into training 20 networks: those of training seed 0 and raw pixels are the
 committed ones; those of other seeds, and those of standardised pixels, are trained here with the
