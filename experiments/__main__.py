@@ -49,6 +49,7 @@ def parse(name: str, argv):
         parser.add("depths", type=whole(2))
     option = parser.add_argument
     option("--quick", action="store_true", help="a short look: fewer depths, cases and images")
+    option = parser.add_mutually_exclusive_group().add_argument
     jobs = {"type": whole(1, 256), "default": min(8, os.cpu_count() or 1)}
     option("--jobs", **jobs, help="processes that share the cases, one thread each")
     option("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers share the cases")

@@ -208,6 +208,12 @@ def test_cases_run_on_a_dask_cluster(root, tmp_path, whole):
     assert files_below(tmp_path) == whole
 
 
+def test_processes_and_a_cluster_are_one_choice(capsys):
+    with pytest.raises(SystemExit) as stop:
+        experiments.main([NAME, "--jobs", "200", "--cluster", "tcp://127.0.0.1:9"])
+    assert stop.value.code == 2 and "not allowed with argument --jobs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
 def test_a_cluster_that_does_not_answer_takes_one_line(
     root, tmp_path, capsys, address, monkeypatch

@@ -117,7 +117,7 @@ class Affine:
 
     def rescaled(self, before: float, after: float) -> "Affine":
         """Return x -> (W (before x) + b) / after in float64: other units for inputs and outputs."""
-        chain = self.changed(lambda weight: weight.double(), lambda bias: bias.double() / after)
+        chain = self.changed(Tensor.double, lambda bias: bias.double() / after)
         steps, gain = list(chain.steps), before / after
         weighted = [n for n, step in enumerate(steps) if step.weight is not None]
         if weighted:
@@ -133,7 +133,7 @@ class Affine:
             weight = self.matrix().double() / deviation
             return Affine.dense(weight, self.bias().double() - mean * weight.sum(0))
         numbers = torch.tensor([[1.0], [-mean]], dtype=torch.float64) / deviation
-        chain = self.changed(lambda weight: weight.double(), lambda bias: bias.double())
+        chain = self.changed(Tensor.double, Tensor.double)
         return Affine([Step(_scale, *numbers, 1), *chain.steps], self.shape)
 
 

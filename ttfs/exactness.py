@@ -91,7 +91,7 @@ def exact_layers(network: ReluNetwork) -> list[ExactLayer]:
     """Return a network's layers in float64, each with what its bounds need."""
     found = []
     for layer in network.layers:
-        exact = layer.synapses.changed(lambda w: w.to(EXACT), lambda b: b.to(EXACT))
+        exact = layer.synapses.changed(Tensor.double, Tensor.double)
         chains = (exact, exact.changed(torch.abs, torch.abs), exact.changed(torch.abs))
         layers = (Layer(chain, layer.pool) for chain in chains)
         found.append(ExactLayer(*layers, exact.sums(torch.abs)))
