@@ -55,13 +55,13 @@ def main(argv=None) -> None:
     torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
     check_writable(output_folder(args.results, dataset))
+    written = [model_path(args.models, dataset, depth) for depth in args.depths]
     splits = load_dataset(dataset, args.data_dir)
     args.target = args.target or TARGETS[dataset]
-    rows, written = [], []
-    for depth in args.depths:
+    rows = []
+    for depth, path in zip(args.depths, written, strict=True):
         network, record, row = train_one(args, dataset, depth, *splits)
-        written.append(model_path(args.models, dataset, depth))
-        save_network(written[-1], network, **record)
+        save_network(path, network, **record)
         rows.append(row)
     script = "train_mnist_pytorch.py"
     written += save_rows(args, script, "training", dataset, rows, table(rows))

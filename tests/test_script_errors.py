@@ -3,6 +3,7 @@ import urllib.request
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from oracles import random_network
@@ -158,6 +159,26 @@ def test_model_of_another_depth_than_its_name_says_is_refused(capsys, root, scri
     models = root / "models"
     (models / "digits_3_layer.pkl").rename(models / "digits_2_layer.pkl")
     assert_refused(capsys, root, script, [], "digits_2_layer.pkl: 3 weight layers, not 2")
+
+
+@pytest.mark.parametrize("script", READ_MODELS, ids=name_of)
+def test_model_of_another_data_set_than_its_name_says_is_refused(capsys, root, script):
+    path = root / "models" / "digits_2_layer.pkl"
+    save_network(path, random_network([784, 8, 10]), dataset="mnist")
+    assert_refused(capsys, root, script, [], f"{path}: trained on 'mnist', not on digits")
+
+
+@pytest.mark.parametrize("trained_on", [None, ["digits"], np.ones(2), "\x1b[2J" * 50])
+def test_model_of_no_data_set_is_refused_in_one_short_line(capsys, root, trained_on):
+    path = root / "models" / "digits_2_layer.pkl"
+    save_network(path, random_network([784, 8, 10]), dataset=trained_on)
+    assert_refused(capsys, root, CONVERT, [], f"{path}: trained on ")
+
+
+def test_model_that_is_there_as_a_pickle_and_as_an_npz_is_refused(capsys, root):
+    save_network(root / "models" / "digits_2_layer.npz", random_network([784, 8, 10]))
+    for script in (TRAIN, CONVERT):
+        assert_refused(capsys, root, script, [], "digits_2_layer.npz are both there: keep one")
 
 
 @pytest.mark.parametrize("sizes", [[784, 8, 7], [64, 8, 10]])

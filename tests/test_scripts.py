@@ -21,6 +21,7 @@ from ttfs.datasets import Split, load_dataset
 from ttfs.network import ReluNetwork
 from ttfs.simulation import closed_form
 from ttfs.stages.inputs import image_places
+from ttfs.storage import load_model, load_network, save_network
 from ttfs.tuning import QUANTILES
 from ttfs.windows import calibrated
 
@@ -128,6 +129,21 @@ def test_conversion_counts_equal_those_of_the_relu_network(out):
         written.with_suffix(".md").read_text()
         == convert_all_models.table(record["rows"]).markdown()
     )
+
+
+def test_npz_takes_the_place_of_a_pickle_for_every_script(out, tmp_path):
+    for path in (out / "models").iterdir():
+        contents = load_model(path)
+        record = {key: contents[key] for key in ("accuracy", "dataset")}
+        save_network(tmp_path / "models" / f"{path.stem}.npz", load_network(path), **record)
+    for root in (out, tmp_path):
+        run(convert_all_models, *DIGITS, *folders(root, "models", "results"))
+    assert results(out, "conversion")["rows"] == results(tmp_path, "conversion")["rows"]
+    archives = files_below(tmp_path / "models")
+    train(tmp_path, "--seed", 1)
+    trained_again = files_below(tmp_path / "models")
+    assert sorted(trained_again) == sorted(archives) == ["digits_2_layer.npz", "digits_3_layer.npz"]
+    assert trained_again != archives
 
 
 @pytest.mark.parametrize("neuron", ["B1", "alpha"])

@@ -186,7 +186,7 @@ def _float_tensor(array, name: str, ndim: int) -> Tensor:
         if array.dtype.kind not in "fiu":
             raise InputError(f"{name} is not numeric: dtype {array.dtype}")
         if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
-            array = array.astype(np.float64)
+            array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
         array = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
     if not array.is_floating_point():
         raise InputError(f"{name} is not real and floating: dtype {array.dtype}")

@@ -1,17 +1,21 @@
-"""Where files are kept, writing them whole or not at all, and models as restricted pickles."""
+"""Where files are kept, writing them whole or not at all, and model files."""
 
 import contextlib
+import math
 import os
 import pickle
 import re
+import reprlib
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ttfs import InputError
+from ttfs.formats.contents import FormatError, FromTorchError, check_plain
+from ttfs.formats.npz import START_OF_ARCHIVE, archived, unarchived
+from ttfs.formats.pickles import unpickled
 from ttfs.network import ReluNetwork
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what torch.save wrote first, before it wrote archives
@@ -26,8 +30,18 @@ class ModelFileError(InputError):
 
 
 def model_path(folder: Path, dataset: str, depth: int) -> Path:
-    """Return where the network of this depth, trained on this data set, is kept."""
-    return Path(folder) / f"{dataset}_{depth}_layer.pkl"
+    """Return where the network of this depth, trained on this data set, is kept.
+
+    That is a pickle, or the .npz of the same name if there is one and no pickle. InputError if both
+    are there.
+    """
+    path = Path(folder) / f"{dataset}_{depth}_layer.pkl"
+    archive = path.with_suffix(".npz")
+    if not archive.exists():
+        return path
+    if path.exists():
+        raise InputError(f"{path} and {archive.name} are both there: keep one of them")
+    return archive
 
 
 def output_folder(folder: Path, dataset: str) -> Path:
@@ -63,11 +77,13 @@ def check_writable(folder: Path) -> None:
 
 
 def save_network(path: Path, network: ReluNetwork, **record) -> None:
-    """Pickle the network as a dict of built-ins and float32 arrays, with what else is to be kept.
+    """Keep the network in a file, as float32 arrays, with what else is to be kept.
 
-    The keys are ``weights``, ``biases``, ``architecture`` and those of ``record`` (``accuracy``,
-    settings, seed).
+    An archive of arrays if the name ends in ``.npz``, else a pickled dict. Its keys are
+    ``weights``, ``biases``, ``architecture`` and those of ``record`` (``accuracy``, settings,
+    seed), whose values are built-ins.
     """
+    path = Path(path)
     if not all(layer.synapses.is_dense and layer.pool is None for layer in network.layers):
         raise InputError("only a network of fully connected layers can be kept in a model file")
     contents = {
@@ -76,9 +92,15 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
         "architecture": network.architecture,
         **record,
     }
-    network_of(contents, path)  # what cannot be read again is not written
+    try:
+        check_plain(contents, most_bytes=math.inf)
+        as_archive = path.suffix == ".npz"
+        data = archived(contents) if as_archive else pickle.dumps(contents, protocol=4)
+        network_of(_contents(data), path)  # what cannot be read again is not written
+    except (FormatError, RecursionError) as error:
+        raise InputError(f"{path} cannot keep this network: {error}") from error
     with written_atomically(path) as temporary:
-        temporary.write_bytes(pickle.dumps(contents, protocol=4))
+        temporary.write_bytes(data)
 
 
 def load_network(path: Path) -> ReluNetwork:
@@ -87,33 +109,31 @@ def load_network(path: Path) -> ReluNetwork:
 
 
 def load_model(path: Path) -> dict:
-    """Return a model file's dict, built from nothing but containers, numbers, strings and arrays.
+    """Return a model file's dict: built-in containers, numbers and strings, and arrays of numbers.
 
-    Raises ModelFileError if the file is missing, is no pickle of that kind or lacks a key.
+    The file is a pickle or an .npz, whatever its name. Nothing in it can run, and reading it takes
+    no more time and memory than a model of its size does. Raises ModelFileError if it is missing,
+    is no file of that kind or lacks a key.
     """
     path = Path(path)
-    if zipfile.is_zipfile(path):
-        raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}")
+    command = _training_command(path)
     try:
-        with path.open("rb") as file:
-            contents = _Unpickler(file).load()
+        if path.exists() and not path.is_file():
+            raise ModelFileError(f"{path} is a directory or a device, not a file")
+        data = path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelFileError(f"{path} not found; run `{_training_command(path)}` first") from error
+        command = f"{command} --models {path.parent}"
+        raise ModelFileError(f"{path} not found; run `{command}` first") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
-    except _FromTorchError as error:
+    try:
+        return _contents(data)
+    except FromTorchError as error:
         raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}") from error
-    # A damaged pickle can raise nearly anything (Python's documentation lists some of it).
-    except Exception as error:
+    except FormatError as error:
         raise ModelFileError(
-            f"{path} is not a model file: {str(error) or type(error).__name__}; "
-            f"train it again with `{_training_command(path)}`"
+            f"{path} is not a model file: {error}; get it again, or train one with `{command}`"
         ) from error
-    if contents == TORCH_MAGIC:
-        raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}")
-    if not isinstance(contents, dict) or not {"weights", "biases"} <= contents.keys():
-        raise ModelFileError(f"{path} is not a model file: no dict with `weights` and `biases`")
-    return contents
 
 
 def network_of(contents: dict, path: Path) -> ReluNetwork:
@@ -121,83 +141,43 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
     for key in ("weights", "biases"):
         if not isinstance(contents[key], list | tuple):
             raise ModelFileError(f"{path}: {key} is not a list of arrays")
+        for n, array in enumerate(contents[key]):
+            if not isinstance(array, np.ndarray):
+                kind = type(array).__name__
+                raise ModelFileError(
+                    f"{path}: {key}[{n}] is not a numeric array, but of type {kind}"
+                )
     try:
         network = ReluNetwork(contents["weights"], contents["biases"])
     except InputError as error:
         raise ModelFileError(f"{path}: {error}") from error
     stated = contents.get("architecture", network.architecture)
-    listed = isinstance(stated, list | tuple) and all(isinstance(n, int) for n in stated)
-    if not listed or list(stated) != network.architecture:
+    if not isinstance(stated, list | tuple) or not all(isinstance(n, int) for n in stated):
+        raise ModelFileError(f"{path}: architecture is not a list of layer sizes")
+    if list(stated) != network.architecture:
+        sizes = reprlib.repr(network.architecture)
         raise ModelFileError(
-            f"{path}: architecture is {stated}, but the weights chain as {network.architecture}"
+            f"{path}: architecture is {reprlib.repr(stated)}, but the weights chain as {sizes}"
         )
     return network
 
 
-class _FromTorchError(pickle.UnpicklingError):
-    """The pickle asks for something that torch's own files have."""
-
-
-class _Dtype:
-    """Stand in for ``numpy.dtype`` in a pickle: real or complex numbers, in either byte order."""
-
-    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        self.dtype = np.dtype(code) if isinstance(code, str) else np.dtype(object)
-        if self.dtype.kind not in "biufc":
-            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, not of numbers")
-
-    def __setstate__(self, state: tuple) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class _Array(np.ndarray):
-    """Stand in for ``numpy.ndarray`` in a pickle: built from its shape, dtype and bytes alone."""
-
-    def __setstate__(self, state: tuple) -> None:
-        version, shape, dtype, is_fortran, data = state
-        super().__setstate__((version, shape, dtype.dtype, is_fortran, data))
-
-
-def _empty_array(array_type: None, shape: tuple, code: bytes) -> _Array:
-    if (shape, code) != ((0,), b"b"):  # what every array starts as, before its state is set
-        raise pickle.UnpicklingError("it holds an array that was not pickled by NumPy")
-    return np.ndarray.__new__(_Array, shape)
-
-
-def _array_from_buffer(buffer, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
-    return np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)
-
-
-# What a model file may ask for, and what it gets.
-_ALLOWED = {
-    ("numpy", "dtype"): _Dtype,
-    ("numpy", "ndarray"): None,  # named as an argument of _reconstruct; never to be called
-    ("numpy.multiarray", "_reconstruct"): _empty_array,
-    ("numpy.multiarray", "scalar"): lambda dtype, data: np.frombuffer(data, dtype.dtype)[0],
-    ("numpy.numeric", "_frombuffer"): _array_from_buffer,
-    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),  # bytes in protocol 2
-}
-
-
-# The one written in Python: the other sets aside memory for any number that a file makes up.
-class _Unpickler(pickle._Unpickler):
-    """Builds containers, numbers, strings and numeric NumPy arrays; refuses everything else."""
-
-    def find_class(self, module: str, name: str):
-        place = re.sub(r"^numpy\._?core\.", "numpy.", module)  # NumPy 2 and NumPy 1
-        if name == "OrderedDict" or module.split(".")[0] == "torch":
-            raise _FromTorchError
-        if (place, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused as unsafe")
-        return _ALLOWED[place, name]
+def _contents(data: bytes) -> dict:
+    """Return a model's dict from the bytes of its file; FormatError if they are something else."""
+    contents = unarchived(data) if data.startswith(START_OF_ARCHIVE) else unpickled(data)
+    if isinstance(contents, int) and contents == TORCH_MAGIC:
+        raise FromTorchError("it is one of torch's own files")
+    if not isinstance(contents, dict) or not {"weights", "biases"} <= contents.keys():
+        raise FormatError("no dict with `weights` and `biases`")
+    return contents
 
 
 def _training_command(path: Path) -> str:
-    """Return the command that makes a model file of this name."""
+    """Return the command that makes a model file of this name, in the folder of models."""
     dataset = " --dataset digits" if path.name.startswith("digits") else ""
     depth = re.search(r"_(\d+)_layer", path.name)
     depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
-    return f"python train_mnist_pytorch.py{dataset}{depths} --models {path.parent}"
+    return f"python train_mnist_pytorch.py{dataset}{depths}"
 
 
 def _umask() -> int:

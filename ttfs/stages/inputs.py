@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from ttfs.formats.contents import shown
 from ttfs.network import ReluNetwork
 from ttfs.stages.options import ROOT
-from ttfs.storage import ModelFileError, load_network, model_path, output_folder
+from ttfs.storage import ModelFileError, load_model, model_path, network_of, output_folder
 
 
 def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
@@ -43,7 +44,12 @@ def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int
     networks = {}
     for depth in sorted(set(depths)):
         path = model_path(folder, dataset, depth)
-        network = load_network(path)
+        contents = load_model(path)
+        network = network_of(contents, path)
+        trained_on = contents.get("dataset", dataset)
+        if not isinstance(trained_on, str) or trained_on != dataset:
+            other = shown(trained_on) if isinstance(trained_on, str) else "no data set"
+            raise ModelFileError(f"{path}: trained on {other}, not on {dataset}")
         if network.depth != depth:
             raise ModelFileError(f"{path}: {network.depth} weight layers, not {depth}")
         n_in, n_out = network.architecture[0], network.architecture[-1]
