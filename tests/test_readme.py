@@ -20,6 +20,7 @@ import train_mnist_pytorch
 from experiments import __main__ as experiments
 from ttfs.simulation import simulator
 from ttfs.stages import readme
+from ttfs.storage import load_network, save_network
 from ttfs.tuning import window_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,9 +137,16 @@ def test_pages_are_rewritten_where_they_are(tmp_path, monkeypatch, capsys):
     assert str(tmp_path / "README.md") in capsys.readouterr().out
 
 
-def test_the_code_on_the_page_runs():
+def test_the_code_on_the_page_runs(tmp_path, monkeypatch):
     network, pixels = random_network([12, 8, 4]), random_pixels(9, 12)
-    (code,) = re.findall(r"```python\n(.*?)```", TEXTS["ttfs/README.md"], re.DOTALL)
+    of_files, code = re.findall(r"```python\n(.*?)```", TEXTS["ttfs/README.md"], re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    save_network(tmp_path / "models" / "mnist_2_layer.pkl", network)
+    (w0, w1), (b0, b1) = ([part.numpy() for part in p] for p in (network.weights, network.biases))
+    exec(of_files, {"w0": w0, "w1": w1, "b0": b0, "b1": b1})
+    for path in ("mnist_2_layer.npz", "other.npz"):
+        found = load_network(path).logits(pixels)  # its weights were kept in float32
+        torch.testing.assert_close(found, network.logits(pixels), rtol=1e-5, atol=1e-5)
     names = {"weights": network.weights, "biases": network.biases}
     names |= {"training_pixels": pixels, "test_pixels": pixels}
     exec(code, names)
@@ -149,7 +157,7 @@ NEEDED_BY_SCRIPTS_ALONE = {"matplotlib", "argparse", "tqdm", "torchvision", "skl
 
 
 def test_the_package_names_nothing_that_only_scripts_need_in_its_imports():
-    for path in (ROOT / "ttfs").glob("*.py"):
+    for path in [*(ROOT / "ttfs").glob("*.py"), *(ROOT / "ttfs" / "formats").glob("*.py")]:
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
