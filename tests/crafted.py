@@ -132,7 +132,27 @@ SHAPES = {
     "huge and empty": (2**62, 0),
     "of 64 dimensions": (1,) * 64,
 }
+HUGE = 2**31 - 1
 SMALL = {
+    "a shape too huge for NumPy, and empty": lambda: model(
+        note=array((0, HUGE, HUGE, HUGE), raw(b""))
+    ),
+    "weights of a huge and empty shape": lambda: model(
+        listed(array((0, HUGE, HUGE), raw(b""), code="i1"))
+    ),
+    "archive: a shape too huge for NumPy, and empty": lambda: archive(
+        {"weights_0": npy(header(f"(0, {HUGE}, {HUGE}, {HUGE})"))}
+    ),
+    "archive: an entry beyond all files": lambda: far(archive({"w": npy_of(np.ones(1, "f4"))})),
+    "archive: a header of another length": lambda: archive(
+        {"weights_0": npy(header("(1, 1)") + b" \n", bytes(4))}
+    ),
+    "archive: two entries of the same name": lambda: renamed(
+        archive({"w": npy_of(np.ones(1, "f4")), "x": bytes(1000)}), 2
+    ),
+    "an architecture of six times 600 digits": lambda: model(
+        architecture=listed(*[whole(10**600)] * 6)
+    ),
     "an array that gets its state twice": lambda: model(
         listed(WEIGHT + state((2, 1), "f4", raw(bytes(8))) + op.BUILD)
     ),
@@ -215,6 +235,31 @@ SMALL = {
     "archive: a comment": lambda: archive({"weights_0": npy_of(np.ones(1, "f4"))}, comment=b"a"),
 }
 LARGE = {
+    "a long key looked up 90,000 times": lambda: model(
+        before=text("k" * MB) + put(0) + text("k" * MB) + put(1),
+        note=op.EMPTY_DICT
+        + op.MARK
+        + get(0)
+        + op.NONE
+        + (op.BINGET + b"\1" + op.NONE) * 90_000
+        + op.SETITEMS,
+    ),
+    "text that cannot be decoded, after many copies": lambda: (
+        (text("a" * MB) + put(0) + CALL * 50 + op.BINUNICODE8 + struct.pack("<Q", 30 * MB))
+        + b"a" * (30 * MB - 1)
+        + b"\xff"
+    ),
+    "weights of single bytes, and no architecture": lambda: model(
+        listed(array((5000, 5000), raw(bytes(25_000_000)), code="i1")),
+        listed(array((5000,), raw(bytes(20_000)))),
+        architecture=listed(op.NONE),
+    ),
+    "archive: weights of single bytes that do not chain": lambda: of_arrays(
+        weights_0=np.ones((5000, 5000), "i1"), biases_0=np.zeros(3, "f4")
+    ),
+    "archive: an entry that is read at another length": lambda: renamed(
+        archive({"w": npy_of(np.ones(1, "f4"))}), 5000, padding=10 * MB
+    ),
     "an array that gets its state twice, under a view of it": lambda: model(
         listed(viewed(UNBUILT + put(0) + state((1024, 1024), "f4", ROW) + op.BUILD, (1024, 1024))),
         listed(array((1024,), raw(bytes(4096)))),
@@ -287,14 +332,37 @@ def of_record(record: bytes) -> bytes:
     return of_arrays(**arrays, record=np.frombuffer(record, np.uint8))
 
 
-def renamed(data: bytes, times: int) -> bytes:
-    """Return an archive of one entry with that entry so many times over in its directory."""
+def header(shape: str) -> bytes:
+    return f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+
+
+def renamed(data: bytes, times: int, padding: int = 0) -> bytes:
+    """Return an archive with its first entry so many times over in its directory.
+
+    With padding, the directory says that so much more is kept than the entry has.
+    """
     start = data.index(b"PK\1\2")
-    end = data.index(b"PK\5\6")
-    directory = data[start:end] * times
-    count = min(times, 0xFFFF)
-    last = struct.pack("<4s4xHHIIH", b"PK\5\6", count, count, len(directory), start, 0)
-    return data[:start] + directory + last
+    stop = min(place for place in (data.find(b"PK\1\2", start + 4), data.index(END)) if place > 0)
+    entry = bytearray(data[start:stop])
+    kept = int.from_bytes(entry[20:24], "little") + padding
+    entry[20:24] = kept.to_bytes(4, "little")
+    return data[:start] + bytes(padding) + directory(entry * times, times, start + padding)
+
+
+def far(data: bytes) -> bytes:
+    """Return an archive of one entry that says that it lies at 2 ** 64 - 1."""
+    start, extra = data.index(b"PK\1\2"), struct.pack("<HHQ", 1, 8, 2**64 - 1)
+    entry = bytearray(data[start : data.index(END)])
+    entry[30:32], entry[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    return data[:start] + directory(entry + extra, 1, start)
+
+
+END = b"PK\5\6"
+
+
+def directory(entries: bytes, count: int, start: int) -> bytes:
+    count = min(count, 0xFFFF)
+    return bytes(entries) + struct.pack("<4s4xHHIIH", END, count, count, len(entries), start, 0)
 
 
 if __name__ == "__main__":

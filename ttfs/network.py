@@ -12,6 +12,8 @@ from ttfs import InputError
 from ttfs.affine import Affine, MaxPool
 from ttfs.coding import flat_batch
 
+ROWS = 1000  # of a matrix, looked at together
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -54,12 +56,8 @@ class ReluNetwork:
     def __init__(self, weights: Sequence, biases: Sequence = ()) -> None:
         if isinstance(weights, nn.Module | dict):
             checked_network(weights)
-        if len(weights) == 0 or len(weights) != len(biases):
-            raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
-        weights = [_float_tensor(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
-        biases = [_float_tensor(b, f"biases[{n}]", 1) for n, b in enumerate(biases)]
-        _check_chain([w.shape for w in weights], [len(b) for b in biases])
-        pairs = zip(weights, biases, strict=True)
+        checked_sizes(weights, biases)
+        pairs = zip(map(_own_tensor, weights), map(_own_tensor, biases), strict=True)
         self.layers = tuple(Layer(Affine.dense(weight, bias)) for weight, bias in pairs)
 
     @classmethod
@@ -154,6 +152,19 @@ def unstandardised(network: ReluNetwork, mean: float, deviation: float) -> ReluN
     return ReluNetwork.of_layers([raw, *others])
 
 
+def checked_sizes(weights: Sequence, biases: Sequence) -> list[int]:
+    """Return the layer sizes of arrays that make a network; InputError if they do not.
+
+    Nothing is copied: what is refused has cost no memory.
+    """
+    if len(weights) == 0 or len(weights) != len(biases):
+        raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
+    shapes = [_checked_shape(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
+    sizes = [_checked_shape(b, f"biases[{n}]", 1)[0] for n, b in enumerate(biases)]
+    _check_chain(shapes, sizes)
+    return [shapes[0][0], *sizes]
+
+
 def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
     """Raise InputError unless each layer takes what the one before it gives."""
     n_in = shapes[0][0]
@@ -171,27 +182,46 @@ def _check_chain(shapes: list[tuple[int, int]], sizes: list[int]) -> None:
         )
 
 
-def _float_tensor(array, name: str, ndim: int) -> Tensor:
-    """Return the array as a floating tensor, checked for kind, dimensions, size and finiteness."""
+def _as_array(array) -> Tensor | np.ndarray:
+    """Return the array as it is, or an array of the numbers in lists."""
+    return array if isinstance(array, Tensor) else np.asarray(array)
+
+
+def _checked_shape(array, name: str, ndim: int) -> tuple[int, ...]:
+    """Return an array's shape, after checking kind, dimensions, size and finiteness."""
     if isinstance(array, nn.Module):
         checked_network(array)
+    try:
+        array = _as_array(array)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{name} is not an array: {error}") from error
     if isinstance(array, Tensor):
-        own = array.is_leaf and not isinstance(array, nn.Parameter)
-        array = (array if own else array.detach()).clone()
-    else:
-        try:
-            array = np.asarray(array)
-        except ValueError as error:  # rows of different lengths
-            raise InputError(f"{name} is not an array: {error}") from error
-        if array.dtype.kind not in "fiu":
-            raise InputError(f"{name} is not numeric: dtype {array.dtype}")
-        if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
-            array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-        array = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
-    if not array.is_floating_point():
-        raise InputError(f"{name} is not real and floating: dtype {array.dtype}")
+        array = array.detach()
+        if not array.is_floating_point():
+            raise InputError(f"{name} is not real and floating: dtype {array.dtype}")
+    elif array.dtype.kind not in "fiu":
+        raise InputError(f"{name} is not numeric: dtype {array.dtype}")
+    elif array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
     if array.ndim != ndim or 0 in array.shape:
         raise InputError(f"{name} has shape {tuple(array.shape)}, not {ndim} non-empty dimensions")
-    if not torch.isfinite(array).all():
-        raise InputError(f"{name} holds NaN or infinite values")
-    return array
+    rows = array[None] if ndim == 1 else array
+    for block in (rows[n : n + ROWS] for n in range(0, len(rows), ROWS)):
+        finite = torch.isfinite if isinstance(block, Tensor) else np.isfinite
+        if not finite(block).all():
+            raise InputError(f"{name} holds NaN or infinite values")
+    return tuple(array.shape)
+
+
+def _own_tensor(array) -> Tensor:
+    """Return a floating tensor with a copy of the numbers, in this machine's byte order."""
+    array = _as_array(array)
+    if isinstance(array, Tensor):
+        own = array.is_leaf and not isinstance(array, nn.Parameter)
+        return (array if own else array.detach()).clone()
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind in "iu":
+        dtype = np.float32 if dtype.itemsize <= 2 else np.float64
+    elif dtype.itemsize > 8:
+        dtype = np.float64
+    return torch.from_numpy(array.astype(dtype))

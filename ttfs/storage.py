@@ -5,7 +5,6 @@ import math
 import os
 import pickle
 import re
-import reprlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ttfs import InputError
-from ttfs.formats.contents import FormatError, FromTorchError, check_plain
+from ttfs.formats.contents import FormatError, FromTorchError, check_plain, shown
 from ttfs.formats.npz import START_OF_ARCHIVE, archived, unarchived
 from ttfs.formats.pickles import unpickled
-from ttfs.network import ReluNetwork
+from ttfs.network import ReluNetwork, checked_sizes
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what torch.save wrote first, before it wrote archives
 FROM_TORCH = (
@@ -86,12 +85,14 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
     path = Path(path)
     if not all(layer.synapses.is_dense and layer.pool is None for layer in network.layers):
         raise InputError("only a network of fully connected layers can be kept in a model file")
-    contents = {
+    record = {key: v.item() if isinstance(v, np.generic) else v for key, v in record.items()}
+    contents = record | {
         "weights": [w.detach().cpu().float().contiguous().numpy() for w in network.weights],
         "biases": [b.detach().cpu().float().contiguous().numpy() for b in network.biases],
         "architecture": network.architecture,
-        **record,
     }
+    if len(contents) < len(record) + 3:
+        raise InputError("weights, biases and architecture come from the network alone")
     try:
         check_plain(contents, most_bytes=math.inf)
         as_archive = path.suffix == ".npz"
@@ -116,13 +117,12 @@ def load_model(path: Path) -> dict:
     is no file of that kind or lacks a key.
     """
     path = Path(path)
-    command = _training_command(path)
     try:
         if path.exists() and not path.is_file():
             raise ModelFileError(f"{path} is a directory or a device, not a file")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        command = f"{command} --models {path.parent}"
+        command = f"{_training_command(path)} --models {path.parent}"
         raise ModelFileError(f"{path} not found; run `{command}` first") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
@@ -131,6 +131,7 @@ def load_model(path: Path) -> dict:
     except FromTorchError as error:
         raise ModelFileError(f"{path} is not a model file: {FROM_TORCH}") from error
     except FormatError as error:
+        command = _training_command(path)
         raise ModelFileError(
             f"{path} is not a model file: {error}; get it again, or train one with `{command}`"
         ) from error
@@ -143,23 +144,21 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
             raise ModelFileError(f"{path}: {key} is not a list of arrays")
         for n, array in enumerate(contents[key]):
             if not isinstance(array, np.ndarray):
-                kind = type(array).__name__
-                raise ModelFileError(
-                    f"{path}: {key}[{n}] is not a numeric array, but of type {kind}"
-                )
+                what = f"{key}[{n}] is not a numeric array, but of type {type(array).__name__}"
+                raise ModelFileError(f"{path}: {what}")
     try:
-        network = ReluNetwork(contents["weights"], contents["biases"])
+        sizes = checked_sizes(contents["weights"], contents["biases"])
     except InputError as error:
         raise ModelFileError(f"{path}: {error}") from error
-    stated = contents.get("architecture", network.architecture)
-    if not isinstance(stated, list | tuple) or not all(isinstance(n, int) for n in stated):
+    stated = contents.get("architecture", sizes)
+    if isinstance(stated, np.ndarray) and stated.shape == (len(sizes),):
+        stated = stated.tolist()
+    if not isinstance(stated, list | tuple) or not all(isinstance(n, int | float) for n in stated):
         raise ModelFileError(f"{path}: architecture is not a list of layer sizes")
-    if list(stated) != network.architecture:
-        sizes = reprlib.repr(network.architecture)
-        raise ModelFileError(
-            f"{path}: architecture is {reprlib.repr(stated)}, but the weights chain as {sizes}"
-        )
-    return network
+    if list(stated) != sizes:
+        what = f"architecture is {shown(str(stated[:9]))}, but the weights chain as"
+        raise ModelFileError(f"{path}: {what} {shown(str(sizes[:9]))}")
+    return ReluNetwork(contents["weights"], contents["biases"])
 
 
 def _contents(data: bytes) -> dict:
@@ -175,7 +174,7 @@ def _contents(data: bytes) -> dict:
 def _training_command(path: Path) -> str:
     """Return the command that makes a model file of this name, in the folder of models."""
     dataset = " --dataset digits" if path.name.startswith("digits") else ""
-    depth = re.search(r"_(\d+)_layer", path.name)
+    depth = re.search(r"_(\d{1,3})_layer", path.name)
     depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
     return f"python train_mnist_pytorch.py{dataset}{depths}"
 

@@ -1,12 +1,21 @@
-"""What a model file may hold, in either format, and what is said of a file that holds more."""
+"""What a model file may hold, in either format, and what is said of a file that holds more.
+
+What a stranger's file costs its reader is bounded. Reading takes at most the file itself and three
+times its size of values made from it (``pickles``: a text, its bytes, an array), and some hundred
+bytes for each of ``MOST_VALUES`` values: in all four times the file's size and 40 MB. A network is
+made of it only when all else has been checked.
+"""
 
 import math
 import re
 
 import numpy as np
 
-MOST_VALUES = 100_000  # in a dict; an array counts as many as NumPy takes opcodes to pickle one
-VALUES_PER_ARRAY = 20
+MOST_VALUES = 200_000
+MOST_ARRAYS = 5_000
+MOST_NESTED = 50
+LONGEST_KEY = 200  # characters
+SPARE = 2**25  # bytes of arrays that may be named more than once, whatever the file's size
 
 
 class FormatError(ValueError):
@@ -20,13 +29,16 @@ class FromTorchError(FormatError):
 def check_plain(contents, most_bytes: float) -> None:
     """Raise FormatError unless ``contents`` is what model files hold, and no more of it.
 
-    That is dicts with strings as keys, lists, tuples, numbers, strings, None and arrays of numbers,
-    at most ``MOST_VALUES`` in all and ``most_bytes`` of arrays, counted wherever they are named.
+    That is dicts with strings as keys, lists, tuples, numbers, strings, None and arrays of numbers:
+    at most ``MOST_VALUES`` values and ``MOST_ARRAYS`` arrays with ``most_bytes``, counted wherever
+    they are named, and nested at most ``MOST_NESTED`` deep.
     """
-    waiting, n_values, n_bytes = [contents], 1, 0
+    waiting = [(contents, 1)]
+    n_values, n_arrays, n_bytes = 1, 0, 0
     while waiting:
-        value = waiting.pop()
-        kind, parts = type(value), ()
+        value, depth = waiting.pop()
+        kind = type(value)
+        parts = ()
         if kind is dict:
             check_keys(value)
             parts = value.values()
@@ -34,20 +46,28 @@ def check_plain(contents, most_bytes: float) -> None:
             parts = value
         elif kind is np.ndarray:
             number_dtype(value.dtype.str)
-            n_values, n_bytes = n_values + VALUES_PER_ARRAY, n_bytes + value.nbytes
+            n_arrays += 1
+            n_bytes += value.nbytes
         elif kind not in (bool, int, float, np.float64, str, type(None)):
-            raise FormatError(f"it holds {shown(kind.__name__)}, which is no number, text or array")
+            name = "bytes" if kind is memoryview else kind.__name__
+            raise FormatError(f"it holds {shown(name)}, which is no number, text or array")
         n_values += len(parts)
-        if n_values > MOST_VALUES or n_bytes > most_bytes:
-            raise FormatError("it holds more than a model of its size, or the same over and over")
-        waiting.extend(parts)
+        if n_values > MOST_VALUES:
+            raise FormatError(f"it holds more than {MOST_VALUES:,} values; keep some elsewhere")
+        if n_arrays > MOST_ARRAYS or n_bytes > most_bytes:
+            raise FormatError(
+                "it names more arrays than a model of its size, or the same too often"
+            )
+        if depth > MOST_NESTED:
+            raise FormatError(f"it holds lists nested more than {MOST_NESTED} deep")
+        waiting.extend((part, depth + 1) for part in parts)
 
 
 def check_keys(keys) -> None:
-    """Raise FormatError unless all keys of a dict are strings."""
-    if not all(type(key) is str for key in keys):
+    """Raise FormatError unless all keys of a dict are strings, and short."""
+    if not all(type(key) is str and len(key) <= LONGEST_KEY for key in keys):
         raise FormatError(
-            "keys must be strings (a model is a dict with `weights` and `biases`, lists of arrays)"
+            "keys must be short strings (a model has `weights` and `biases`, lists of arrays)"
         )
 
 
@@ -60,13 +80,16 @@ def number_dtype(code: str) -> np.dtype:
 
 def array_of(data, dtype: np.dtype, shape: tuple, is_fortran: bool) -> np.ndarray:
     """Return an array with a copy of the bytes, which must be as many as dtype and shape say."""
-    are_sizes = all(type(size) is int and 0 <= size < 2**31 for size in shape)
-    if not are_sizes or len(shape) > 4 or math.prod(shape) * dtype.itemsize != len(data):
+    if len(shape) > 8 or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+        raise FormatError("it holds an array without a usable shape")
+    if math.prod(shape) * dtype.itemsize != len(data):
         raise FormatError("it holds an array whose bytes are not as many as its shape says")
+    if math.prod(max(size, 1) for size in shape) >= 2**48:  # NumPy's limit, for empty ones too
+        raise FormatError("it holds an array without a usable shape")
     return np.ndarray(shape, dtype, data, order="F" if is_fortran else "C").copy("K")
 
 
 def shown(text: str) -> str:
-    """Return a file's text as it may be shown: in quotes, in ASCII, at most 60 characters."""
-    quoted = ascii(text[:60])
-    return quoted if len(quoted) <= 60 else f"{quoted[:56]}...{quoted[-1]}"
+    """Return a file's text as it may be shown: in quotes, in ASCII, at most 50 characters."""
+    quoted = ascii(text[:50])
+    return quoted if len(quoted) <= 50 else f"{quoted[:46]}...{quoted[-1]}"

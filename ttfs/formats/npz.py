@@ -10,6 +10,7 @@ import json
 import re
 import struct
 import zipfile
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,12 +25,13 @@ from ttfs.formats.contents import (
 
 START_OF_ARCHIVE = b"PK\3\4"
 END = struct.Struct(
-    "<4s8xI4xH"
-)  # its last 22 bytes: b"PK\5\6", the directory's length, a comment's
+    "<4s 8x I 4x H"
+)  # the last 22 bytes: a mark, the directory's and comment's size
+MARK_OF_END, MARK_OF_ZIP64 = b"PK\5\6", b"PK\6\7"  # the second lies 20 bytes before the first
 LONGEST_DIRECTORY = 2**18  # bytes; NumPy writes 60 per array
 LONGEST_RECORD = 2**20  # bytes
-ARRAY = re.compile(  # NumPy's header; the array's values follow
-    rb"\x93NUMPY(?:\x01\0..|[\x02\x03]\0....)\{'descr': '([^']{1,20})', "
+ARRAY = re.compile(  # NumPy's header: version, its length, and a dict; the array's values follow
+    rb"\x93NUMPY(?:\x01\0(..)|[\x02\x03]\0(....))\{'descr': '([^']{1,20})', "
     rb"'fortran_order': (True|False), 'shape': \(([\d, ]{0,100})\), \} *\n",
     re.DOTALL,
 )
@@ -41,7 +43,7 @@ def archived(contents: dict) -> bytes:
     arrays = {f"{key}_{n}": array for key in lists for n, array in enumerate(lists[key])}
     try:
         record = json.dumps({key: contents[key] for key in contents if key not in lists})
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # an array; a number of thousands of digits
         raise FormatError(f"an .npz has no place for it: {error}") from error
     file = io.BytesIO()
     np.savez(file, **arrays, record=np.frombuffer(record.encode(), np.uint8))
@@ -51,7 +53,7 @@ def archived(contents: dict) -> bytes:
 def unarchived(data: bytes) -> dict:
     """Return the model's dict in an archive; FormatError if it is none, or is compressed."""
     arrays = {name.removesuffix(".npy"): _array(member) for name, member in _members(data)}
-    contents = _recorded(arrays.pop("record", np.frombuffer(b"{}", np.uint8)))
+    contents = _recorded(arrays.pop("record")) if "record" in arrays else {}
     for key in ("weights", "biases"):
         contents[key] = []
         while (name := f"{key}_{len(contents[key])}") in arrays:
@@ -64,31 +66,30 @@ def unarchived(data: bytes) -> dict:
     return contents
 
 
-def _members(data: bytes):
+def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the names and bytes of what lies in an archive, no more in all than its own bytes."""
-    if b"/data.pkl" in data[-LONGEST_DIRECTORY:]:
+    if b"/data.pkl" in data[:300]:  # the name of the first entry
         raise FromTorchError("it is one of torch's own files")
-    signature, length, comment = END.unpack(data[-END.size :].rjust(END.size))
-    if (
-        signature != b"PK\5\6"
-        or comment
-        or length > LONGEST_DIRECTORY
-        or b"PK\6\7" in data[-42:-38]
-    ):
+    mark, length, comment = END.unpack(data[-END.size :].rjust(END.size))
+    is_zip64 = data[-END.size - 20 :].startswith(MARK_OF_ZIP64)
+    if mark != MARK_OF_END or comment or is_zip64 or length > LONGEST_DIRECTORY:
         raise FormatError("it is cut off, or no archive of NumPy's")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = archive.infolist()
             if any(file.compress_type != zipfile.ZIP_STORED for file in files):
                 raise FormatError("it is compressed, which numpy.savez does not do")
+            if any(file.compress_size != file.file_size for file in files):
+                raise FormatError("it is damaged, or no archive of NumPy's")
             if sum(file.file_size for file in files) > len(data):
                 raise FormatError("it holds more than a file of its size can")
+            if len({file.filename for file in files}) < len(files):
+                raise FormatError("it holds two arrays of the same name")
             for file in files:
                 yield file.filename, archive.read(file)
     except FormatError:
         raise
-    # What zipfile makes of a damaged archive.
-    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, struct.error) as error:
+    except Exception as error:  # a damaged archive makes zipfile raise nearly anything
         raise FormatError("it is damaged, or no archive of NumPy's") from error
 
 
@@ -97,18 +98,24 @@ def _array(member: bytes) -> np.ndarray:
     header = ARRAY.match(member)
     if not header:
         raise FormatError("it holds something else than arrays of numbers")
-    dtype = number_dtype(str(header[1], "latin1"))
-    shape = tuple(map(int, re.findall(rb"\d+", header[3])))
-    return array_of(memoryview(member)[header.end() :], dtype, shape, header[2] == b"True")
+    short, long, code, is_fortran, sizes = header.groups()
+    length, start = short or long, header.end()
+    if start != header.end(1 if short else 2) + int.from_bytes(length, "little"):
+        raise FormatError("it holds an array whose header has another length than it says")
+    shape = tuple(map(int, re.findall(rb"\d+", sizes)))
+    dtype = number_dtype(str(code, "latin1"))
+    return array_of(memoryview(member)[start:], dtype, shape, is_fortran == b"True")
 
 
 def _recorded(text: np.ndarray) -> dict:
     """Return the dict in the bytes of a JSON object."""
+    if text.nbytes > LONGEST_RECORD:
+        raise FormatError(f"its record has more than {LONGEST_RECORD:,} bytes")
     try:
-        record = json.loads(text.tobytes()) if text.nbytes <= LONGEST_RECORD else None
+        record = json.loads(text.tobytes())
     except (ValueError, RecursionError) as error:
         raise FormatError("its record is no JSON object") from error
     if not isinstance(record, dict):
-        raise FormatError(f"its record is no JSON object of at most {LONGEST_RECORD:,} bytes")
+        raise FormatError("its record is no JSON object")
     check_plain(record, most_bytes=0)
     return record

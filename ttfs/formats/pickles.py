@@ -1,11 +1,12 @@
 """A model's dict from a pickle, without an unpickler: no name in the file is ever looked up.
 
-A pickle is a program for a machine with a stack and a memo. A model needs the opcodes below and six
-names of NumPy's, which are understood here and never imported. All else is refused, and so is what
-takes more steps or bytes than a model in a file of that size. Python's ``pickletools`` describes
-the opcodes.
+A pickle is a program for a machine with a stack and a memo. A model needs the opcodes below and a
+few names, which are understood here and never imported. All else is refused, and so is what takes
+more steps or bytes than a model in a file of that size. Python's ``pickletools`` describes the
+opcodes.
 """
 
+import codecs
 import pickle
 import re
 import struct
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttfs.formats.contents import (
+    MOST_VALUES,
+    SPARE,
     FormatError,
     FromTorchError,
     array_of,
@@ -24,10 +27,12 @@ from ttfs.formats.contents import (
     shown,
 )
 
-MOST_STEPS = 100_000  # opcodes; a layer takes NumPy about 40
+MOST_STEPS = MOST_VALUES  # opcodes; a layer takes NumPy about 40
 LONGEST_NUMBER = 100  # characters, of a number in digits
+PIECE = 2**20  # bytes of text decoded at a time, to look at it
+WIDE = 6  # bytes that Python needs, at the worst, to decode one byte of text beyond Latin-1
 
-# What follows an opcode in the file: a number; bytes, after their length; or a line of text.
+# What follows an opcode in the file: a number; bytes, after their length; or lines of text.
 NUMBERS = {
     pickle.PROTO: "<B",
     pickle.FRAME: "<Q",
@@ -50,36 +55,45 @@ LENGTHS = {
     pickle.BINBYTES8: "<Q",
     pickle.BYTEARRAY8: "<Q",
 }
-LINES = {pickle.INT, pickle.LONG, pickle.FLOAT, pickle.UNICODE, pickle.PUT, pickle.GET}
-LINES |= {pickle.GLOBAL}  # this one takes two
+LINES = {
+    pickle.INT: 1,
+    pickle.LONG: 1,
+    pickle.FLOAT: 1,
+    pickle.UNICODE: 1,
+    pickle.PUT: 1,
+    pickle.GET: 1,
+    pickle.GLOBAL: 2,
+}
 
-NAMES = {  # NumPy 1 has them in numpy.core, NumPy 2 in numpy._core
+NAMES = {  # NumPy 1 has its own in numpy.core, NumPy 2 in numpy._core
     "numpy.dtype",
     "numpy.ndarray",
     "numpy.multiarray._reconstruct",
     "numpy.multiarray.scalar",
     "numpy.numeric._frombuffer",
     "_codecs.encode",  # bytes, in protocols that have none of their own
+    "__builtin__.bytes",  # no bytes, in the same protocols
+    "collections.OrderedDict",
 }
 
 
 def unpickled(data: bytes):
     """Return what is pickled in ``data``: built-ins, and arrays of numbers that own their bytes.
 
-    It takes at most ``MOST_STEPS`` steps and three times the memory of ``data``; raises
+    It takes at most ``MOST_STEPS`` steps, and three times the memory of ``data`` beside it. Raises
     FormatError.
     """
-    machine = _Machine(room=3 * len(data) + 2**16)
+    machine = _Machine(room=3 * len(data) + 2**20)
     for opcode, argument in _opcodes(data):
         machine.execute(opcode, argument)
     if machine.below or len(machine.stack) != 1:
         raise FormatError("it is damaged: what it holds is not one value")
-    check_plain(machine.stack[0], most_bytes=2 * len(data))
+    check_plain(machine.stack[0], most_bytes=2 * len(data) + SPARE)
     return machine.stack[0]
 
 
 @dataclass(frozen=True)
-class NumpyName:
+class Name:
     """A name in the file, one of ``NAMES``."""
 
     place: str
@@ -100,7 +114,7 @@ class Unbuilt:
 
 
 def _opcodes(data: bytes) -> Iterator[tuple[bytes, object]]:
-    """Yield each opcode with what follows it: a number, a view of bytes or of a line, or None."""
+    """Yield each opcode up to STOP, with what follows it: a number, a view of the data, or None."""
     view, place = memoryview(data), 0
     for _ in range(MOST_STEPS):
         opcode, argument = data[place : place + 1], None
@@ -111,17 +125,23 @@ def _opcodes(data: bytes) -> Iterator[tuple[bytes, object]]:
                 raise FormatError("it is cut off")
             (argument,) = struct.unpack_from(layout, data, place)
             place += struct.calcsize(layout)
-        if opcode in LENGTHS or opcode in LINES:
-            end = place + argument if opcode in LENGTHS else data.find(b"\n", place)
-            if opcode == pickle.GLOBAL and end >= 0:
-                end = data.find(b"\n", end + 1)
-            if not 0 <= end <= len(data):
+        if opcode in LENGTHS:
+            if place + argument > len(data):
                 raise FormatError("it is cut off")
-            argument, place = view[place:end], end + (opcode in LINES)
-        yield opcode, argument
+            argument, place = view[place : place + argument], place + argument
+        if opcode in LINES:
+            start = place
+            for _ in range(LINES[opcode]):
+                place = data.find(b"\n", place) + 1
+                if place == 0:
+                    raise FormatError("it is cut off")
+            argument = view[start : place - 1]
         if opcode == pickle.STOP:
             return
-    raise FormatError(f"it takes more than {MOST_STEPS:,} steps, which no model does")
+        if not opcode:
+            raise FormatError("it is cut off")
+        yield opcode, argument
+    raise FormatError(f"it takes more than {MOST_STEPS:,} steps; keep long records elsewhere")
 
 
 class _Machine:
@@ -136,10 +156,14 @@ class _Machine:
         """Execute one opcode."""
         self.n_steps += 1
         match opcode:
-            case pickle.PROTO | pickle.FRAME | pickle.STOP:
+            case pickle.PROTO | pickle.FRAME:
                 pass
-            case pickle.NONE | pickle.NEWTRUE | pickle.NEWFALSE:
-                self.push({pickle.NEWTRUE: True, pickle.NEWFALSE: False}.get(opcode))
+            case pickle.NONE:
+                self.push(None)
+            case pickle.NEWTRUE:
+                self.push(True)
+            case pickle.NEWFALSE:
+                self.push(False)
             case pickle.BININT | pickle.BININT1 | pickle.BININT2 | pickle.BINFLOAT:
                 self.push(argument)
             case pickle.LONG1:
@@ -147,27 +171,43 @@ class _Machine:
             case pickle.INT | pickle.LONG | pickle.FLOAT:
                 self.push(_number(opcode, argument))
             case pickle.UNICODE:
-                self.push(self.text(argument, "raw-unicode-escape", rb"\\U|\\u(?!00)"))
+                self.push(self.text(argument, "raw-unicode-escape"))
             case pickle.BINUNICODE | pickle.SHORT_BINUNICODE | pickle.BINUNICODE8:
-                self.push(self.text(argument, "utf-8", rb"[\xc4-\xff]"))
+                self.push(self.text(argument, "utf-8"))
             case pickle.BINBYTES | pickle.SHORT_BINBYTES | pickle.BINBYTES8 | pickle.BYTEARRAY8:
                 self.push(argument)
-            case pickle.EMPTY_TUPLE | pickle.EMPTY_LIST | pickle.EMPTY_DICT:
-                self.push({pickle.EMPTY_LIST: list, pickle.EMPTY_DICT: dict}.get(opcode, tuple)())
             case pickle.MARK:
                 self.below.append(self.stack)
                 self.stack = []
-            case pickle.TUPLE | pickle.LIST | pickle.DICT:
-                values = self.above_mark()
-                self.push({pickle.LIST: list, pickle.DICT: _dict}.get(opcode, tuple)(values))
-            case pickle.TUPLE1 | pickle.TUPLE2 | pickle.TUPLE3:
-                length = 1 + [pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3].index(opcode)
-                self.push(tuple(self.popped(length)))
-            case pickle.APPEND | pickle.APPENDS:
-                values = self.popped(1) if opcode == pickle.APPEND else self.above_mark()
+            case pickle.EMPTY_TUPLE:
+                self.push(())
+            case pickle.TUPLE1:
+                self.push(tuple(self.popped(1)))
+            case pickle.TUPLE2:
+                self.push(tuple(self.popped(2)))
+            case pickle.TUPLE3:
+                self.push(tuple(self.popped(3)))
+            case pickle.TUPLE:
+                self.push(tuple(self.above_mark()))
+            case pickle.EMPTY_LIST:
+                self.push([])
+            case pickle.LIST:
+                self.push(self.above_mark())
+            case pickle.APPEND:
+                values = self.popped(1)
                 self.top(list).extend(values)
-            case pickle.SETITEM | pickle.SETITEMS:
-                values = self.popped(2) if opcode == pickle.SETITEM else self.above_mark()
+            case pickle.APPENDS:
+                values = self.above_mark()
+                self.top(list).extend(values)
+            case pickle.EMPTY_DICT:
+                self.push({})
+            case pickle.DICT:
+                self.push(_dict(self.above_mark()))
+            case pickle.SETITEM:
+                values = self.popped(2)
+                self.top(dict).update(_dict(values))
+            case pickle.SETITEMS:
+                values = self.above_mark()
                 self.top(dict).update(_dict(values))
             case pickle.MEMOIZE:
                 self.memoize(len(self.memo))
@@ -187,11 +227,9 @@ class _Machine:
             case pickle.REDUCE:
                 self.push(self.called(*self.popped(2)))
             case pickle.BUILD:
-                (state,) = self.popped(1)
-                self.push(self.built(self.top(Unbuilt), state))
-                del self.stack[-2]
-            case b"":
-                raise FormatError("it is cut off")
+                # Takes what was built off the stack. The memo keeps an Unbuilt, now with its value.
+                unbuilt, state = self.popped(2)
+                self.push(self.built(unbuilt, state))
             case _:
                 raise FormatError(f"it has the opcode {opcode}, which is refused as unsafe")
 
@@ -217,14 +255,14 @@ class _Machine:
     def top(self, kind: type):
         """Return the value on top, which must be of this kind."""
         if not self.stack or not isinstance(self.stack[-1], kind):
-            raise FormatError("it is damaged, or changes what is built already")
+            raise FormatError("it is damaged: it fills what is no list and no dict")
         return self.stack[-1]
 
     def memoize(self, key: int) -> None:
         """Keep the value on top under a key, a number no larger than that of the steps so far."""
-        if not 0 <= key <= self.n_steps:
+        if not 0 <= key <= self.n_steps or not self.stack:
             raise FormatError("it is damaged: its memo has holes")
-        self.memo[key] = self.top(object)
+        self.memo[key] = self.stack[-1]
 
     def recalled(self, key: int):
         """Return what the memo has under a key; of what was built since then, the built value."""
@@ -239,56 +277,86 @@ class _Machine:
         if self.room < 0:
             raise FormatError("it makes more of its bytes than a model does")
 
-    def text(self, encoded: memoryview, encoding: str, wide: bytes) -> str:
-        """Return the text; where ``wide`` matches, it takes up to six bytes per byte to decode."""
-        self.spend(len(encoded) * (6 if re.search(wide, encoded) else 1))
-        try:
-            return str(encoded, encoding)
-        except UnicodeDecodeError as error:
-            raise FormatError("it is damaged: its text cannot be decoded") from error
+    def text(self, encoded: memoryview, encoding: str) -> str:
+        """Return the text that was encoded."""
+        self.spend(len(encoded) * (WIDE if _is_wide(encoded, encoding) else 1))
+        return str(encoded, encoding)
 
     def array(self, data, dtype: np.dtype, shape: tuple, is_fortran: bool) -> np.ndarray:
-        """Return an array that owns its bytes, if there is room for it."""
+        """Return an array that owns its bytes."""
         if not isinstance(data, bytes | memoryview):
             raise FormatError("it holds an array that was not pickled by NumPy")
         self.spend(len(data))
         return array_of(data, dtype, shape, is_fortran)
 
     def called(self, function, arguments):
-        """Return what NumPy's own pickles mean by a call.
+        """Return what NumPy's own pickles, and Python's of bytes, mean by a call.
 
         Each pattern asks for a type before it compares: arrays do not compare as other values do.
         """
         match function, arguments:
-            case NumpyName("numpy.dtype"), (str(code), *_):
+            case Name("numpy.dtype"), (str(code), *_):
                 number_dtype(code)
                 return Unbuilt(code)
-            case (
-                NumpyName("numpy.multiarray._reconstruct"),
-                (NumpyName("numpy.ndarray"), (int(0),), bytes() | memoryview() as code),
-            ) if code == b"b":  # what every array starts as
-                return Unbuilt()
-            case NumpyName("numpy.multiarray.scalar"), (np.dtype() as dtype, data):
+            case Name("numpy.multiarray._reconstruct"), (Name("numpy.ndarray"), *_):
+                return Unbuilt()  # whatever it starts as: its state says what it is
+            case Name("numpy.multiarray.scalar"), (np.dtype() as dtype, data):
                 return self.array(data, dtype, (), False).item()
             case (
-                NumpyName("numpy.numeric._frombuffer"),
+                Name("numpy.numeric._frombuffer"),
                 (data, np.dtype() as dtype, tuple(shape), str("C" | "F") as order),
             ):
                 return self.array(data, dtype, shape, order == "F")
-            case NumpyName("_codecs.encode"), (str(text), str("latin1")):
+            case Name("_codecs.encode"), (str(text), str("latin1")):
                 self.spend(len(text))
-                if not re.search("[^\0-\xff]", text):
-                    return text.encode("latin1")
-        raise FormatError("it makes a call that no array needs, which is refused as unsafe")
+                if (encoded := _latin1(text)) is not None:
+                    return encoded
+            case Name("__builtin__.bytes"), ():
+                return b""
+            case Name("collections.OrderedDict"), ():
+                return {}
+        raise FormatError("it makes a call that is not understood here, so it is refused as unsafe")
 
-    def built(self, unbuilt: Unbuilt, state):
+    def built(self, unbuilt, state) -> np.ndarray | np.dtype:
         """Return an array or a dtype, from the state that NumPy pickled."""
-        match unbuilt.code, state:
-            case None, (int(1), tuple(shape), np.dtype() as dtype, bool(is_fortran), data):
+        match unbuilt, state:
+            case (
+                Unbuilt(code=None, value=None),
+                (int(1), tuple(shape), np.dtype() as dtype, bool(is_fortran), data),
+            ):
                 unbuilt.value = self.array(data, dtype, shape, is_fortran)
-            case str(code), (int(3), str("<" | ">" | "|") as order, None, None, None, *_):
+                return unbuilt.value
+            case (
+                Unbuilt(code=str(code), value=None),
+                (int(3), str("<" | ">" | "|") as order, None, None, None, *_),
+            ):
                 unbuilt.value = number_dtype(code).newbyteorder(order)
-        return unbuilt.finished()
+                return unbuilt.value
+        raise FormatError("it is damaged, or changes what is built already")
+
+
+def _is_wide(encoded: memoryview, encoding: str) -> bool:
+    """Return whether a text has characters beyond Latin-1; FormatError if it cannot be decoded.
+
+    It is decoded in pieces, which are dropped: an error would keep a copy of all that it met.
+    """
+    decoder, wide = codecs.getincrementaldecoder(encoding)(), False
+    try:
+        for start in range(0, len(encoded), PIECE):
+            last = start + PIECE >= len(encoded)
+            piece = decoder.decode(encoded[start : start + PIECE], last)
+            wide = wide or _latin1(piece) is None
+    except UnicodeDecodeError:
+        raise FormatError("it is damaged: its text cannot be decoded") from None
+    return wide
+
+
+def _latin1(text: str) -> bytes | None:
+    """Return a byte for each character; None if one is beyond Latin-1."""
+    try:
+        return text.encode("latin1")
+    except UnicodeEncodeError:
+        return None
 
 
 def _number(opcode: bytes, line: memoryview) -> bool | int | float:
@@ -313,14 +381,14 @@ def _dict(values: list) -> dict:
     return dict(zip(keys, values, strict=True))
 
 
-def _named(module, name) -> NumpyName:
+def _named(module, name) -> Name:
     """Return a name that a model may hold."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise FormatError("it is damaged: a name is no text")
     module, name = module[:200], name[:200]  # longer than any of NumPy's
     place = re.sub(r"^numpy\._?core\.", "numpy.", f"{module}.{name}")
-    if name == "OrderedDict" or place.startswith("torch."):
+    if place.startswith("torch."):
         raise FromTorchError("it is one of torch's own files")
     if place not in NAMES:
         raise FormatError(f"it asks for {shown(f'{module}.{name}')}, which is refused as unsafe")
-    return NumpyName(place)
+    return Name(place)
