@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from experiments.recipe import literal_formula_logits, outcome, recipe_logits
+from experiments.recipe import every_layer, literal_formula_logits, outcome, recipe_logits
 from ttfs import windows
 from ttfs.conversion import SpikingNetwork, convert
 from ttfs.metrics import Comparison
@@ -59,8 +59,8 @@ def judge_logits(lab, network: ReluNetwork, function: Callable) -> Comparison:
 
 def recipes(network: ReluNetwork, exact: SpikingNetwork) -> Iterator[Variant]:
     """Yield the write-up's scaling of each sample, and its formula for the spike time."""
-    for name, rescale_bias in (("bias not rescaled", False), ("bias rescaled", True)):
-        logits = partial(recipe_logits, network, rescale_bias=rescale_bias)
+    for name, rescaled in (("bias not rescaled", ()), ("bias rescaled", every_layer(network))):
+        logits = partial(recipe_logits, network, rescaled=rescaled)
         yield Variant("recipe", name, lambda x, logits=logits: outcome(x, logits(x)))
     yield Variant("formula", "literal", lambda x: outcome(x, literal_formula_logits(network, x)))
     yield Variant("formula", "B1", partial(closed_form, exact))

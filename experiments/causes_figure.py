@@ -46,7 +46,7 @@ def draw_recipe(axes, lost: Losses) -> list[tuple[float, float, str]]:
         (lost[reported][""], "as reported", {"color": "0.3", "marker": "x", "ls": "--"}),
         (
             lost[both][""],
-            "recipe, networks of\nstandardised pixels",
+            "recipe, networks of\nstandardised pixels,\ntrained for longer",
             {"color": RELU_COLOUR, "marker": "s"},
         ),
         (lost[bias][""], "recipe", {"color": RELU_COLOUR, "marker": "o", "mfc": "white"}),

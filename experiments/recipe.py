@@ -6,6 +6,8 @@ network of fixed weights, and unless biases are scaled with the activations it c
 function.
 """
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -15,38 +17,66 @@ from ttfs.outcome import Simulation
 
 REPORTED_IMAGES = 1000
 REPORTED_CORRECT = {2: (968, 965), 4: (968, 963), 6: (968, 940), 8: (968, 920)}  # ReLU, spiking
+MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels, as many trainers write them down
 
 
-def recipe_logits(
-    network: ReluNetwork, pixels: Tensor, t_max: float = 15.0, rescale_bias: bool = False
-) -> Tensor:
-    """Return the logits of the original write-up's recipe, (n_batch, n_classes).
+def recipe(
+    network: ReluNetwork,
+    pixels: Tensor,
+    t_max: float = 15.0,
+    rescaled: Collection[int] = (),
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits of the original write-up's recipe, and each layer's factor of the bias.
 
-    Before every layer each sample's values are scaled to x' = (x - min) / (max - min) and encoded
-    as spike times; the layer's neurons fire in [0, t_max], at t = t_max - (sum_j W_ji x'_j + b_i),
-    and hand on t_max - t. The bias is *not* divided by max - min, though everything else is, so it
-    weighs more with every layer that enlarges its input, and less where it shrinks.
-    ``rescale_bias`` divides it by the product of all scales so far: with min = 0, as ReLU gives it,
-    the logits are then the ReLU network's, divided by that product.
+    Before every layer each sample's values are scaled to x' = (x - min) / (max - min), which fire
+    at t_j = 1 - x'_j. The potential of neuron i has the slope alpha_i = 1 - sum_j W_ji at first,
+    and W_ji more after each input spike; so it meets V_threshold = t_max - b_i - sum_j W_ji at
+
+        t_i = V_threshold + sum_j W_ji t_j = t_max - (sum_j W_ji x'_j + b_i)
+
+    or, if that is later, at t_max. The next layer gets t_max - t_i, and so does the reader of the
+    output layer. No other limit is set: a neuron may fire before its inputs do.
+
+    The bias is *not* divided by max - min, though everything else is: it weighs too much by the
+    factor that all scales so far make together. In the layers ``rescaled``, counted from 1, it is
+    divided by them: if in all, with min = 0, as ReLU gives it, the result is max(0, logits of the
+    ReLU network), divided by the last factor.
 
     Parameters
     ----------
     network : ReluNetwork
     pixels : (n_batch, n_in) floating tensor
+        Its dtype is that of the computation.
     t_max : float, model time
-        Length of every window: activations above it saturate.
-    rescale_bias : bool
+    rescaled : collection of int
+        Layers whose bias is scaled with the activations.
+
+    Returns
+    -------
+    logits : (n_batch, n_classes) tensor
+    factors : list of (n_batch, 1) tensors, one per weight layer
 
     """
-    x, product = pixels, 1.0
-    for n, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        scale = sample_scale(x)
-        x = (x - x.amin(1, keepdim=True)) / scale
-        product = product * scale
-        x = x @ weight.to(x) + bias.to(x) / (product if rescale_bias else 1)
-        if n < network.depth - 1:
-            x = x.clamp(min=0, max=t_max)
-    return x
+    x, factors = pixels, []
+    for n, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        weight, bias, scale = weight.to(x), bias.to(x), sample_scale(x)
+        factors.append(scale * factors[-1] if factors else scale)
+        if n in rescaled:
+            bias = bias / factors[-1]
+        t_in = 1 - (x - x.amin(1, keepdim=True)) / scale
+        threshold = t_max - bias - weight.sum(0)
+        x = t_max - (threshold + t_in @ weight).clamp(max=t_max)
+    return x, factors
+
+
+def every_layer(network: ReluNetwork) -> range:
+    """Return the numbers of all layers."""
+    return range(1, network.depth + 1)
+
+
+def recipe_logits(network: ReluNetwork, pixels: Tensor, **options) -> Tensor:
+    """Return the logits of the original write-up's recipe, (n_batch, n_classes)."""
+    return recipe(network, pixels, **options)[0]
 
 
 def sample_scale(x: Tensor) -> Tensor:

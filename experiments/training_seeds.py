@@ -1,4 +1,4 @@
-"""How much does accuracy vary from one training to the next? (9 minutes)
+"""How much do trainings differ? (9 minutes)
 
 The networks of ``train_mnist_pytorch.py``, trained with the same settings and five seeds per depth,
 on one thread each. A seed gives the same bytes on the same processor with the same number of

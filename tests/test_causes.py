@@ -23,13 +23,11 @@ from ttfs.training import train as train_network
 def scaled_samples(root: Path, depth: int, rescale_bias: bool) -> np.ndarray:
     """Return the classes of the recipe that scales each sample, in NumPy."""
     x, product = layers(root, depth, "test")[0], 1.0
-    for n, (weight, bias) in enumerate(parameters(root, depth)):
+    for weight, bias in parameters(root, depth):
         low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
         scale = np.where(high > low, high - low, 1)
         product = product * scale
-        x = (x - low) / scale @ weight + bias / (product if rescale_bias else 1)
-        if n < depth - 1:
-            x = np.clip(x, 0, 15)
+        x = np.maximum((x - low) / scale @ weight + bias / (product if rescale_bias else 1), 0)
     return x.argmax(1)
 
 

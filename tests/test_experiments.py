@@ -45,9 +45,12 @@ def test_figure_redrawn_from_the_results_alone_has_the_same_bytes(studied, tmp_p
     assert (tmp_path / path).read_bytes() == (studied / path).read_bytes()
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "published_loss"])
 def test_nothing_is_chosen_on_test_images(studied, tmp_path, monkeypatch, name):
-    """Other test images change what is counted on them, and nothing that was chosen."""
+    """Other test images change what is counted on them, and nothing that was chosen.
+
+    The published loss is the exception: there, test images chose when training stopped.
+    """
 
     def other(dataset, data_dir):
         training, validation, test = load_dataset(dataset, data_dir)

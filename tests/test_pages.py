@@ -90,7 +90,6 @@ def test_committed_networks_lie_within_the_spread_of_their_seeds():
 
 def test_no_label_changes_where_the_page_says_so():
     for keys in (
-        {"cause": "recipe", "variant": "bias rescaled"},
         {"cause": "precision", "dtype": "float32"},
         {"cause": "preprocessing", "variant": "folded into the first layer, B1"},
         {"cause": "premature", "variant": "guard"},
