@@ -180,7 +180,8 @@ def table(rows: list[dict]) -> Table:
             keys = {"variant": "published", "batch_size": batch_size, "images": FIRST}
             runs = by_depth(rows, measured, **keys)
             n_runs = len(next(iter(runs.values())))
-            add(f"{ARROW} {n_runs} runs, batches of {batch_size}", runs, spread)
+            number = f"{n_runs} run{'s' * (n_runs > 1)}"
+            add(f"{ARROW} {number}, batches of {batch_size}", runs, spread)
             places = {depth: sides(runs[depth], value) for depth, (value,) in published.items()}
             add(f"{ARROW} above / equal / below", places, lambda n: " / ".join(map(str, n)))
     for name, variant in MENDED.items():
