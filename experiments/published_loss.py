@@ -6,38 +6,18 @@ pixels and 1,000 test images. Here that is done once more: 20 training seeds per
 128, and 5 in batches of 64. Then each of its two slips is mended: the pixels, and the biases.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from experiments.recipe import (
-    DEVIATION,
-    MEAN,
-    REPORTED_CORRECT,
-    REPORTED_IMAGES,
-    every_layer,
-    outcome,
-    recipe,
-    standardised,
-)
-from ttfs.conversion import convert
+from experiments.recipe import DEVIATION, MEAN, REPORTED_CORRECT, REPORTED_IMAGES, standardised
+from experiments.slips import variants
 from ttfs.metrics import percent, points_lost
-from ttfs.network import ReluNetwork, unstandardised
-from ttfs.simulation import closed_form
-from ttfs.stages.figures import (
-    RELU_COLOUR,
-    SNN_COLOUR,
-    WIDTH,
-    depth_style,
-    loss_axis,
-    note,
-)
+from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, WIDTH, depth_style, loss_axis, note
 from ttfs.stages.results import NUMBER, grouped, rows_with
 from ttfs.stages.tables import Table, two_places
-from ttfs.windows import calibrated
 
 PUSHES = {"bias_factors": [NUMBER], "push": NUMBER, "common_push": NUMBER, "changed_to": [int]}
 COLUMNS = {"depth": int, "batch_size": int | None, "images": str, "n_test": int}
@@ -50,7 +30,6 @@ COLUMNS["variant"] = {
     **dict.fromkeys(("one bias", "first biases"), {"layer": int}),
 }
 SEEDS = {128: 20, 64: 5}  # training seeds, by the images of a batch: the text says 64
-SAMPLE = 10_000  # training images that give one factor for all
 FIRST, ALL = "first 1,000", "all"
 ARROW = "\N{RIGHTWARDS ARROW}"
 MENDED = {  # lines of the table, and the variants whose points lost they show
@@ -89,70 +68,6 @@ def measure(lab, depth: int, training_seed: int | None, batch_size: int | None) 
             counts = lab.judge(relu, simulate, n_images=n_images).counts
             rows.append({"epochs": epochs, "images": images} | keys | counts)
     return rows
-
-
-def variants(lab, network: ReluNetwork) -> Iterator[tuple[ReluNetwork, Callable, dict]]:
-    """Yield ReLU networks, what is done in their place, and what is kept beside the counts.
-
-    The network expects standardised pixels; ``right`` does with raw ones what it does with those.
-    """
-    right, layers = unstandardised(network, MEAN, DEVIATION), every_layer(network)
-    for name, relu in (("published", network), ("pixels mended", right)):
-        (measured,) = lab.tally(partial(both_logits, relu), pushes)
-        yield relu, converted(relu), {"variant": name} | measured
-    yield network, converted(network, layers), {"variant": "biases mended"}
-    yield right, converted(right, layers), {"variant": "both mended"}
-    b1 = convert(right, calibrated(right, lab.training.images))
-    yield right, partial(closed_form, b1), {"variant": "this conversion"}
-    yield right, lambda x: outcome(x, network.logits(x)), {"variant": "ReLU on raw pixels"}
-    typical = bias_factors(network, lab.training.images[:SAMPLE])
-    divided = [bias / factor for bias, factor in zip(network.biases, typical, strict=True)]
-    once = converted(ReluNetwork(network.weights, divided))
-    yield network, once, {"variant": "one factor a layer", "bias_factors": typical}
-    for layer in layers[1:]:  # the first layer's factor is 1
-        others = set(layers) - {layer}
-        yield network, converted(network, others), {"variant": "one bias", "layer": layer}
-        rest = set(layers) - set(layers[:layer])
-        yield network, converted(network, rest), {"variant": "first biases", "layer": layer}
-
-
-def converted(network: ReluNetwork, rescaled: Collection[int] = ()) -> Callable:
-    """Return the recipe's conversion of a network, as a simulator."""
-    return lambda x: outcome(x, recipe(network, x, rescaled=rescaled)[0])
-
-
-def both_logits(network: ReluNetwork, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the outputs of a ReLU network, those of the recipe, and the factors of its biases.
-
-    The recipe's are multiplied by the last factor: with rescaled biases, they would be the
-    network's, but for those below 0.
-    """
-    _, factors = recipe(network, pixels.float(), rescaled=every_layer(network))
-    made = factors[-1] * recipe(network, pixels.float())[0]
-    return network.logits(pixels), made.double(), factors
-
-
-def pushes(found: tuple[Tensor, Tensor, list[Tensor]], labels: Tensor) -> list[dict]:
-    """Return what the recipe's biases do to the outputs of all images, and to which labels."""
-    relu, made, factors = found
-    changed = relu.argmax(1) != made.argmax(1)
-    relu = relu.clamp(min=0)
-    push = made - relu
-    common = push.mean(0).square().sum() / push.square().sum(1).mean()
-    return [
-        {
-            "bias_factors": [factor.median().item() for factor in factors],
-            "push": (push.norm(dim=1) / relu.norm(dim=1)).nanmedian().item(),  # none of nothing
-            "common_push": common.item(),
-            "changed_to": made.argmax(1)[changed].bincount(minlength=10).tolist(),
-        }
-    ]
-
-
-def bias_factors(network: ReluNetwork, pixels: Tensor) -> list[float]:
-    """Return how many times too much each layer's bias weighs: the median of the images."""
-    _, factors = recipe(network, pixels.float(), rescaled=every_layer(network))
-    return [factor.median().item() for factor in factors]
 
 
 def accuracy(row: dict) -> float:

@@ -8,7 +8,7 @@ import torch
 from pipeline import labels
 from studied import lab_of, rows
 
-from experiments import lab
+from experiments import lab, slips
 from experiments import published_loss as published
 from experiments.recipe import DEVIATION, MEAN, standardised
 from ttfs.datasets import load_dataset
@@ -100,18 +100,18 @@ def test_push_is_common_if_it_is_the_same_for_all_images():
     relu_outputs = torch.tensor([[3.0, 4.0], [0.0, 5.0]])
     factors = [torch.ones(2, 1), torch.tensor([[2.0], [4.0]])]
     made = relu_outputs + torch.tensor([3.0, 0.0])
-    (found,) = published.pushes((relu_outputs, made, factors), torch.zeros(2))
+    (found,) = slips.pushes((relu_outputs, made, factors), torch.zeros(2))
     assert found["common_push"] == 1 and found["push"] == pytest.approx(0.6)
     assert found["bias_factors"] == [1, 2] and found["changed_to"] == [1] + 9 * [0]
     made = relu_outputs + torch.tensor([[3.0, 0.0], [-3.0, 0.0]])
-    (found,) = published.pushes((relu_outputs, made, factors), torch.zeros(2))
+    (found,) = slips.pushes((relu_outputs, made, factors), torch.zeros(2))
     assert found["common_push"] == 0
 
 
 def test_push_of_an_image_without_outputs_above_zero_is_left_out():
     relu_outputs = torch.tensor([[3.0, 4.0], [-1.0, -2.0]])
     made = torch.tensor([[3.0, 9.0], [0.0, 0.0]])
-    (found,) = published.pushes((relu_outputs, made, [torch.ones(2, 1)]), torch.zeros(2))
+    (found,) = slips.pushes((relu_outputs, made, [torch.ones(2, 1)]), torch.zeros(2))
     assert found["push"] == 1.0 and sum(found["changed_to"]) == 0
 
 

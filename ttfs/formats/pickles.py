@@ -1,22 +1,18 @@
 """A model's dict from a pickle, without an unpickler: no name in the file is ever looked up.
 
-A pickle is a program for a machine with a stack and a memo. A model needs the opcodes below and a
+A pickle is a program for a machine with a stack and a memo. A model needs some of its opcodes and a
 few names, which are understood here and never imported. All else is refused, and so is what takes
-more steps or bytes than a model in a file of that size. Python's ``pickletools`` describes the
-opcodes.
+more steps or bytes than a model in a file of that size.
 """
 
 import codecs
 import pickle
 import re
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ttfs.formats.contents import (
-    MOST_VALUES,
     SPARE,
     FormatError,
     FromTorchError,
@@ -26,44 +22,11 @@ from ttfs.formats.contents import (
     number_dtype,
     shown,
 )
+from ttfs.formats.opcodes import opcodes
 
-MOST_STEPS = MOST_VALUES  # opcodes; a layer takes NumPy about 40
 LONGEST_NUMBER = 100  # characters, of a number in digits
 PIECE = 2**20  # bytes of text decoded at a time, to look at it
 WIDE = 6  # bytes that Python needs, at the worst, to decode one byte of text beyond Latin-1
-
-# What follows an opcode in the file: a number; bytes, after their length; or lines of text.
-NUMBERS = {
-    pickle.PROTO: "<B",
-    pickle.FRAME: "<Q",
-    pickle.BININT: "<i",
-    pickle.BININT1: "<B",
-    pickle.BININT2: "<H",
-    pickle.BINFLOAT: ">d",
-    pickle.BINPUT: "<B",
-    pickle.LONG_BINPUT: "<I",
-    pickle.BINGET: "<B",
-    pickle.LONG_BINGET: "<I",
-}
-LENGTHS = {
-    pickle.LONG1: "<B",
-    pickle.SHORT_BINUNICODE: "<B",
-    pickle.BINUNICODE: "<I",
-    pickle.BINUNICODE8: "<Q",
-    pickle.SHORT_BINBYTES: "<B",
-    pickle.BINBYTES: "<I",
-    pickle.BINBYTES8: "<Q",
-    pickle.BYTEARRAY8: "<Q",
-}
-LINES = {
-    pickle.INT: 1,
-    pickle.LONG: 1,
-    pickle.FLOAT: 1,
-    pickle.UNICODE: 1,
-    pickle.PUT: 1,
-    pickle.GET: 1,
-    pickle.GLOBAL: 2,
-}
 
 NAMES = {  # NumPy 1 has its own in numpy.core, NumPy 2 in numpy._core
     "numpy.dtype",
@@ -80,11 +43,11 @@ NAMES = {  # NumPy 1 has its own in numpy.core, NumPy 2 in numpy._core
 def unpickled(data: bytes):
     """Return what is pickled in ``data``: built-ins, and arrays of numbers that own their bytes.
 
-    It takes at most ``MOST_STEPS`` steps, and three times the memory of ``data`` beside it. Raises
+    It takes a bounded number of steps, and three times the memory of ``data`` beside it. Raises
     FormatError.
     """
     machine = _Machine(room=3 * len(data) + 2**20)
-    for opcode, argument in _opcodes(data):
+    for opcode, argument in opcodes(data):
         machine.execute(opcode, argument)
     if machine.below or len(machine.stack) != 1:
         raise FormatError("it is damaged: what it holds is not one value")
@@ -111,37 +74,6 @@ class Unbuilt:
         if self.value is None:
             raise FormatError("it is damaged: an array lacks its state")
         return self.value
-
-
-def _opcodes(data: bytes) -> Iterator[tuple[bytes, object]]:
-    """Yield each opcode up to STOP, with what follows it: a number, a view of the data, or None."""
-    view, place = memoryview(data), 0
-    for _ in range(MOST_STEPS):
-        opcode, argument = data[place : place + 1], None
-        place += 1
-        layout = NUMBERS.get(opcode) or LENGTHS.get(opcode)
-        if layout:
-            if place + struct.calcsize(layout) > len(data):
-                raise FormatError("it is cut off")
-            (argument,) = struct.unpack_from(layout, data, place)
-            place += struct.calcsize(layout)
-        if opcode in LENGTHS:
-            if place + argument > len(data):
-                raise FormatError("it is cut off")
-            argument, place = view[place : place + argument], place + argument
-        if opcode in LINES:
-            start = place
-            for _ in range(LINES[opcode]):
-                place = data.find(b"\n", place) + 1
-                if place == 0:
-                    raise FormatError("it is cut off")
-            argument = view[start : place - 1]
-        if opcode == pickle.STOP:
-            return
-        if not opcode:
-            raise FormatError("it is cut off")
-        yield opcode, argument
-    raise FormatError(f"it takes more than {MOST_STEPS:,} steps; keep long records elsewhere")
 
 
 class _Machine:
