@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
-from experiments.recipe import DEVIATION, MEAN, every_layer, outcome, recipe
+from experiments.recipe import DEVIATION, MEAN, every_layer, outcome, recipe, recipe_logits
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork, unstandardised
 from ttfs.simulation import closed_form
@@ -31,7 +31,7 @@ def variants(lab, network: ReluNetwork) -> Iterator[tuple[ReluNetwork, Callable,
     b1 = convert(right, calibrated(right, lab.training.images))
     yield right, partial(closed_form, b1), {"variant": "this conversion"}
     yield right, lambda x: outcome(x, network.logits(x)), {"variant": "ReLU on raw pixels"}
-    typical = bias_factors(network, lab.training.images[:SAMPLE])
+    typical = medians(bias_factors(network, lab.training.images[:SAMPLE]))
     divided = [bias / factor for bias, factor in zip(network.biases, typical, strict=True)]
     once = converted(ReluNetwork(network.weights, divided))
     yield network, once, {"variant": "one factor a layer", "bias_factors": typical}
@@ -44,7 +44,7 @@ def variants(lab, network: ReluNetwork) -> Iterator[tuple[ReluNetwork, Callable,
 
 def converted(network: ReluNetwork, rescaled: Collection[int] = ()) -> Callable:
     """Return the recipe's conversion of a network, as a simulator."""
-    return lambda x: outcome(x, recipe(network, x, rescaled=rescaled)[0])
+    return lambda x: outcome(x, recipe_logits(network, x, rescaled=rescaled))
 
 
 def both_logits(network: ReluNetwork, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -53,8 +53,8 @@ def both_logits(network: ReluNetwork, pixels: Tensor) -> tuple[Tensor, Tensor, l
     The recipe's are multiplied by the last factor: with rescaled biases, they would be the
     network's, but for those below 0.
     """
-    _, factors = recipe(network, pixels.float(), rescaled=every_layer(network))
-    made = factors[-1] * recipe(network, pixels.float())[0]
+    factors = bias_factors(network, pixels)
+    made = factors[-1] * recipe_logits(network, pixels.float())
     return network.logits(pixels), made.double(), factors
 
 
@@ -67,7 +67,7 @@ def pushes(found: tuple[Tensor, Tensor, list[Tensor]], labels: Tensor) -> list[d
     common = push.mean(0).square().sum() / push.square().sum(1).mean()
     return [
         {
-            "bias_factors": [factor.median().item() for factor in factors],
+            "bias_factors": medians(factors),
             "push": (push.norm(dim=1) / relu.norm(dim=1)).nanmedian().item(),  # none of nothing
             "common_push": common.item(),
             "changed_to": made.argmax(1)[changed].bincount(minlength=10).tolist(),
@@ -75,7 +75,11 @@ def pushes(found: tuple[Tensor, Tensor, list[Tensor]], labels: Tensor) -> list[d
     ]
 
 
-def bias_factors(network: ReluNetwork, pixels: Tensor) -> list[float]:
-    """Return how many times too much each layer's bias weighs: the median of the images."""
-    _, factors = recipe(network, pixels.float(), rescaled=every_layer(network))
+def bias_factors(network: ReluNetwork, pixels: Tensor) -> list[Tensor]:
+    """Return how many times too much each layer's bias weighs, per image."""
+    return recipe(network, pixels.float(), rescaled=every_layer(network))[1]
+
+
+def medians(factors: list[Tensor]) -> list[float]:
+    """Return each layer's factor, the median of the images."""
     return [factor.median().item() for factor in factors]

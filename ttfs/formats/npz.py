@@ -24,9 +24,8 @@ from ttfs.formats.contents import (
 )
 
 START_OF_ARCHIVE = b"PK\3\4"
-END = struct.Struct(
-    "<4s 8x I 4x H"
-)  # the last 22 bytes: a mark, the directory's and comment's size
+# The last 22 bytes: a mark, the size of the directory and that of a comment.
+END = struct.Struct("<4s 8x I 4x H")
 MARK_OF_END, MARK_OF_ZIP64 = b"PK\5\6", b"PK\6\7"  # the second lies 20 bytes before the first
 LONGEST_DIRECTORY = 2**18  # bytes; NumPy writes 60 per array
 LONGEST_RECORD = 2**20  # bytes
