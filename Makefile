@@ -27,9 +27,11 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) -m ttfs.stages.readme; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
 
-experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (70 minutes)
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (150 minutes)
 	@set -e; dataset=$$($(settle)); \
-	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset); \
+	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
+	    $(PYTHON) train_mnist_pytorch.py --dataset $$dataset --from models --ticks 2 \
+	        --models models/records/two_ticks); \
 	for name in $$($(PYTHON) experiments | cut -d' ' -f1); do \
 	    (set -x; $(PYTHON) experiments $$name --dataset $$dataset); done
 
@@ -57,7 +59,7 @@ lint: $(VENV)/ttfs-ready-to-test ## the linter and the formatter
 	$(PYTHON) -m ruff format --check .
 
 clean: ## removes caches, looks, and what was made from the digits; nothing of MNIST
-	rm -rf models/digits_*.pkl models/look results/look figures/look results/digits figures/digits
+	rm -rf models/digits_*.pkl models/records/*/digits_*.pkl models/look results/look figures/look results/digits figures/digits
 	rm -rf results/.*.journal .pytest_cache .hypothesis .ruff_cache
 
 $(VENV)/bin/python:

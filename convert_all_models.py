@@ -9,9 +9,10 @@ Writes  results/conversion.json, .md       a row per depth and engine: integer c
     python convert_all_models.py --engine clock:3:half-tick    # eight ticks per window
     python convert_all_models.py --engine event-driven --neuron alpha --strict
 
-Two engines by default. event-driven integrates every membrane potential spike by spike; closed-form
-takes one matrix product per layer. They share no formula, and must agree. With other settings than
-these, results go to results/look/.
+A model that was trained in the time domain is converted for what it was trained for: its own
+windows and its clock. For the others there are two engines: event-driven integrates every membrane
+potential spike by spike; closed-form takes one matrix product per layer. They share no formula, and
+must agree. With other settings than these, results go to results/look/.
 """
 
 import math
@@ -19,16 +20,20 @@ from functools import partial
 
 from ttfs.conversion import convert
 from ttfs.datasets import choose_dataset, load_dataset
-from ttfs.metrics import comparison, percent, percent_interval, points_lost
+from ttfs.hardware import Hardware
+from ttfs.metrics import comparison, percent, points_lost
 from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
 from ttfs.simulation import ENGINE_WORDS, simulator
-from ttfs.stages.inputs import image_places, load_networks
+from ttfs.stages.inputs import image_places, load_models
 from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress
 from ttfs.stages.report import save_rows, written_files
-from ttfs.stages.tables import Table, two_places
+from ttfs.stages.results import grouped
+from ttfs.stages.tables import Table, accuracy_and_interval, two_places
 from ttfs.storage import check_writable, output_folder
 from ttfs.tuning import POLICY_WORDS, window_policy
+
+ENGINES = ("event-driven", "closed-form")
 
 
 def parse(argv):
@@ -37,10 +42,10 @@ def parse(argv):
     parser.add("dataset", "data-dir", "depths", "samples", "seed")
     option = parser.add_argument
     policy, engine = f"window lengths: {POLICY_WORDS}", f"simulators: {ENGINE_WORDS}"
-    engines = ["event-driven", "closed-form"]
-    option("--windows", default="calibrated", metavar="POLICY", help=policy)
+    own = "(None: as the model was trained, else {})".format
+    option("--windows", metavar="POLICY", help=f"{policy} {own('calibrated')}")
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
-    option("--engine", nargs="+", default=engines, metavar="ENGINE", help=engine)
+    option("--engine", nargs="+", metavar="ENGINE", help=f"{engine} {own(' and '.join(ENGINES))}")
     option("--dtype", choices=DTYPES, default="float64", help="of the spiking network's simulation")
     option("--strict", action="store_true", help="exit status 1 if the audit finds any violation")
     parser.add_inputs("models")
@@ -55,26 +60,29 @@ def parse(argv):
 def main(argv=None) -> int:
     """Convert and test each depth, save and print; return 1 if strict and a layer is broken."""
     args = parse(argv)
-    policy, engines = window_policy(args.windows), {name: simulator(name) for name in args.engine}
+    policy = window_policy(args.windows or "calibrated")
+    asked = {name: simulator(name) for name in args.engine or ()}
     dataset = choose_dataset(args.dataset, args.data_dir)
     check_writable(output_folder(args.results, dataset))
-    networks = load_networks(args.models, dataset, args.depths)
+    models = load_models(args.models, dataset, args.depths)
     training, validation, test = load_dataset(dataset, args.data_dir)
     places = image_places(len(test.labels), args.samples, args.seed)
     rows = []
-    with progress(None, "testing", total=len(networks) * len(engines)) as bar:
-        for depth, network in networks.items():
-            lengths = policy(network, training.images, validation.images)
+    with progress(None, "testing", total=len(models)) as bar:
+        for depth, (network, trained_in, hardware) in models.items():
+            own = trained_in is not None and args.windows is None
+            lengths = trained_in if own else policy(network, training.images, validation.images)
+            names = {"depth": depth, "policy": "trained" if own else args.windows or "calibrated"}
             snn = convert(network, lengths, args.neuron)
             relu_logits = network.logits(test.images[places].double())
-            for engine, simulate in engines.items():
+            for engine, simulate in (asked or engines_of(hardware)).items():
                 row = row_of(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
-                names = {"depth": depth, "engine": engine, "policy": args.windows}
-                rows.append(names | {"windows": lengths} | row)
-                bar.update()
+                rows.append(names | {"engine": engine, "windows": lengths} | row)
+            bar.update()
     script = "convert_all_models.py"
     written = save_rows(args, script, "conversion", dataset, rows, table(rows))
-    title = f"{dataset}, {len(places):,} test images, {args.neuron} neuron, {args.windows} windows"
+    policies = " and ".join(grouped(rows, "policy"))
+    title = f"{dataset}, {len(places):,} test images, {args.neuron} neuron, {policies} windows"
     print(f"{title}, {args.dtype}; {table(rows)}\n\n{audit_table(rows)}\n")
     broken = [
         f"depth {row['depth']}, layer {layer['layer']}, {row['engine']}"
@@ -85,6 +93,12 @@ def main(argv=None) -> int:
     print(f"violations in: {'; '.join(broken)}" if broken else "no violation in any layer")
     print(written_files(written))
     return 1 if args.strict and broken else 0
+
+
+def engines_of(hardware: Hardware) -> dict:
+    """Return the simulators of a network that was trained for this hardware, by name."""
+    names = ENGINES if hardware.ticks is None else [hardware.engine]
+    return {name: simulator(name) for name in names}
 
 
 def row_of(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
@@ -127,12 +141,6 @@ def table(rows: list[dict]) -> Table:
         "latency": "{latency:.1f}",
     }
     return Table.of(rows, columns, 2, "accuracy in per cent, latency in input windows")
-
-
-def accuracy_and_interval(row: dict) -> str:
-    """Return the spiking network's accuracy with its 95 % interval."""
-    low, high = percent_interval(row["snn_correct"], row["n_test"])
-    return f"{percent(row['snn_correct'], row['n_test']):.2f} % ({low:.2f} to {high:.2f})"
 
 
 def accuracies_of_first_1000(row: dict) -> str:

@@ -14,7 +14,7 @@ from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, corner_note, note, save
 from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import Parser, one_line_errors
 from ttfs.stages.report import written_files
-from ttfs.stages.results import load_results
+from ttfs.stages.results import grouped, load_results
 from ttfs.storage import check_writable, output_folder
 
 COLUMNS = {"depth": int, "engine": str, "policy": str, "n_test": int, "relu_correct": int}
@@ -37,8 +37,7 @@ def parse(argv):
 
 def draw_depth_comparison(rows: list[dict]) -> Figure:
     """Draw both accuracies against depth, with their 95 % intervals: ReLU open, spiking filled."""
-    engine = rows[0]["engine"]  # the others have a line each in the table
-    rows = [row for row in rows if row["engine"] == engine]
+    rows = [found[0] for found in grouped(rows, "depth").values()]  # other engines: in the table
     figure = Figure(figsize=(4.6, 2.6))
     axes = figure.subplots()
     for key, (name, colour, face, shift) in SERIES.items():
@@ -55,17 +54,18 @@ def draw_depth_comparison(rows: list[dict]) -> Figure:
     axes.margins(x=0.15, y=0.2)
     axes.set_ylabel(f"Test accuracy (%), axis from {axes.get_ylim()[0]:.1f}")
     axes.legend(loc="lower right", title="95 % intervals", title_fontsize=6)
-    corner_note(axes, verdict(rows, engine))
+    corner_note(axes, verdict(rows))
     return figure
 
 
-def verdict(rows: list[dict], engine: str) -> str:
+def verdict(rows: list[dict]) -> str:
     """Return what was simulated, and on how many images both networks give the same label."""
     n_test, agreements = rows[0]["n_test"], sum(row["agreements"] for row in rows)
     same = f"same label on all {n_test:,} images at every depth"
     if agreements != n_test * len(rows):
         same = f"{n_test * len(rows) - agreements:,} of {n_test * len(rows):,} labels differ"
-    return f"{engine}, {rows[0]['policy']} windows:\n{same}"
+    engines, policies = (" and ".join(grouped(rows, key)) for key in ("engine", "policy"))
+    return f"{engines}, {policies} windows:\n{same}"
 
 
 @one_line_errors

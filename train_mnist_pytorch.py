@@ -6,25 +6,43 @@ Writes  models/mnist_{2,4,6,8}_layer.pkl   weights, biases, settings, history
 
     python train_mnist_pytorch.py
     python train_mnist_pytorch.py --depths 2 --epochs 1        # a look: into models/look/
+    python train_mnist_pytorch.py --from models --ticks 2 --weight-bits 4 --sparsity 0.5
+    python train_mnist_pytorch.py --normalise --pixel-noise 0.3 --sparsity 8 --depths 2 --epochs 30
 
 Networks of 784-400-...-400-10 units: Xavier-uniform weights, zero biases, cross-entropy, Adam,
 StepLR(10 epochs, 0.5). Training stops when the validation accuracy reaches the target; test images
 are used once, after training, to report. One seed gives the same bytes on the same kind of
 processor, with the same number of threads.
+
+With any of the options from --from on, networks are trained in the time domain: through the spikes
+of hardware with such a clock, such weights and such noise, for a fixed number of epochs, in one
+cycle of the learning rate. Their accuracies are with one draw of that noise. Their files say what
+they were trained for, and convert_all_models.py then converts them for it, without noise.
 """
 
 import time
+from dataclasses import asdict
 
 import torch
 
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
+from ttfs.stages.inputs import load_networks, load_trained
 from ttfs.stages.options import Parser, one_line_errors, positive, progress, usable_device, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
+from ttfs.stages.time_options import add_time_options, chosen_pass, in_time, time_settings
 from ttfs.storage import check_writable, model_path, output_folder, save_network
-from ttfs.training import SETTINGS, TARGETS, architecture, train, without_subnormals
+from ttfs.training import (
+    SETTINGS,
+    TARGETS,
+    TIME_SETTINGS,
+    architecture,
+    initial_network,
+    train,
+    without_subnormals,
+)
 
 
 def parse(argv):
@@ -34,16 +52,31 @@ def parse(argv):
     parser.add("seed", help="of initial weights and image order")
     option = parser.add_argument
     option("--width", type=whole(1, 10_000), default=400, help="neurons per hidden layer")
-    option("--epochs", type=whole(1), default=SETTINGS["epochs"], help="epochs at most")
-    option("--batch-size", type=whole(1), default=SETTINGS["batch_size"], help="images per step")
-    option("--learning-rate", type=positive(), default=SETTINGS["learning_rate"], help="Adam's")
+    for key, kind, what in (
+        ("epochs", whole(1), "epochs at most"),
+        ("batch_size", whole(1), "images per step"),
+        ("learning_rate", positive(), "Adam's"),
+    ):
+        values = f"(None: {SETTINGS[key]}, or {TIME_SETTINGS[key]} in the time domain)"
+        option(f"--{key.replace('_', '-')}", type=kind, help=f"{what} {values}")
     targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
     stop = f"validation accuracy to stop at, per cent (None: {targets})"
     option("--target", type=positive(100), help=stop)
     option("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
     option("--threads", type=whole(1, 1024), default=2, help="CPU threads: their number has a say")
+    add_time_options(parser)
     parser.add_outputs("models", "results")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if in_time(args) and args.target:
+        parser.error("--target stops training as ReLU; in the time domain, --epochs says how long")
+    if args.start and args.width != parser.get_default("width"):
+        parser.error("--width is of networks that are drawn: those of --from have theirs")
+    if args.start and args.start.is_file() and args.depths is not parser.get_default("depths"):
+        parser.error(f"--depths chooses from a folder: {args.start} is a file")
+    for key, value in (TIME_SETTINGS if in_time(args) else SETTINGS).items():
+        if getattr(args, key) is None:
+            setattr(args, key, value)
+    return args
 
 
 @one_line_errors
@@ -55,12 +88,14 @@ def main(argv=None) -> None:
     torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
     check_writable(output_folder(args.results, dataset))
-    written = [model_path(args.models, dataset, depth) for depth in args.depths]
+    starts = starting_networks(args, dataset)
+    written = [model_path(args.models, dataset, depth) for depth in starts]
     splits = load_dataset(dataset, args.data_dir)
-    args.target = args.target or TARGETS[dataset]
+    if not in_time(args):
+        args.target = args.target or TARGETS[dataset]
     rows = []
-    for depth, path in zip(args.depths, written, strict=True):
-        network, record, row = train_one(args, dataset, depth, *splits)
+    for start, path in zip(starts.values(), written, strict=True):
+        network, record, row = train_one(args, dataset, start, *splits)
         save_network(path, network, **record)
         rows.append(row)
     script = "train_mnist_pytorch.py"
@@ -68,41 +103,59 @@ def main(argv=None) -> None:
     print(f"{dataset}: {table(rows)}\n\n{written_files(written)}")
 
 
-def train_one(args, dataset: str, depth: int, training, validation, test) -> tuple:
+def starting_networks(args, dataset: str) -> dict:
+    """Return what to train by depth: networks of --from, or the sizes of those to be drawn."""
+    if args.start is None:
+        return {depth: architecture(depth, args.width) for depth in args.depths}
+    if args.start.is_dir():
+        return load_networks(args.start, dataset, args.depths)
+    network = load_trained(args.start, dataset).network
+    return {network.depth: network}
+
+
+def train_one(args, dataset: str, start, training, validation, test) -> tuple:
     """Return a trained network, what its file keeps beside the weights, and its row of results."""
-    sizes = architecture(depth, args.width)
+    started, generator = time.perf_counter(), torch.Generator().manual_seed(args.seed)
+    if isinstance(start, list):
+        start = initial_network(start, generator)
     own = {key: getattr(args, key) for key in (*SETTINGS, "target")}
-    started = time.perf_counter()
-    with progress(None, f"{depth} layers", total=args.epochs, unit="epoch") as bar:
+    through = chosen_pass(args, start, training, validation, generator)
+    with progress(None, f"{start.depth} layers", total=args.epochs, unit="epoch") as bar:
 
         def after_epoch(accuracy: float) -> None:
             bar.set_postfix_str(f"validation {accuracy:.2f} %")
             bar.update()
 
-        where = {"device": args.device, "after_epoch": after_epoch}
-        network, history = train(training, validation, sizes, **own, seed=args.seed, **where)
-    correct = int((network.logits(test.images).argmax(1) == test.labels).sum())
+        where = {"device": args.device, "after_epoch": after_epoch, "generator": generator}
+        found = train(start, training, validation, **own, **where, through=through)
+    with torch.no_grad():
+        answers = through.answer(found.network, found.windows, test.images).argmax(1)
+    correct = int((answers == test.labels).sum())
     record = {
         "accuracy": percent(correct, len(test.labels)),
         "seed": args.seed,
         "settings": own,
         "dataset": dataset,
-        "validation_correct": history,
+        "validation_correct": found.history,
         "device": args.device,
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
+    if in_time(args):
+        record["settings"] |= time_settings(args)
+        record["settings"]["fine_tuned"] = args.start is not None
+        record |= {"windows": found.windows, "trained_for": asdict(through.hardware)}
     row = {
-        "depth": depth,
-        "architecture": sizes,
-        "epochs": len(history),
+        "depth": start.depth,
+        "architecture": start.architecture,
+        "epochs": len(found.history),
         "n_validation": len(validation.labels),
-        "validation_correct": max(history),
+        "validation_correct": found.correct,
         "n_test": len(test.labels),
         "test_correct": correct,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return network, record, row
+    return found.network, record, row
 
 
 def table(rows: list[dict]) -> Table:

@@ -6,8 +6,10 @@ In one place alone they choose something: ``trained_as_published``.
 """
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,8 +20,8 @@ from ttfs.datasets import Split, load_dataset
 from ttfs.metrics import Comparison, comparison
 from ttfs.network import ReluNetwork
 from ttfs.outcome import Simulation
-from ttfs.stages.inputs import load_networks
-from ttfs.training import SETTINGS, TARGETS, architecture, train
+from ttfs.stages.inputs import Model, load_models, load_networks
+from ttfs.training import SETTINGS, TARGETS, Trained, architecture, initial_network, train
 
 QUICK_IMAGES = (5000, 2000, 500)  # of the training, validation and test split
 
@@ -64,6 +66,25 @@ class Lab:
         """Return the trained network of a depth."""
         return load_networks(self._setting.models, self.dataset, [depth])[depth]
 
+    def records(self) -> list[tuple[str, int]]:
+        """Return the names and depths of the record networks of the data set."""
+        found = []
+        for path in sorted(self._records.glob("*/*.pkl")):
+            if match := re.fullmatch(rf"{self.dataset}_(\d+)_layer.pkl", path.name):
+                found.append((path.parent.name, int(match[1])))
+        return found
+
+    def record(self, name: str, depth: int) -> Model:
+        """Return a record network, and what it was trained for."""
+        model = load_models(self._records / name, self.dataset, [depth])[depth]
+        if model.windows is None:
+            raise InputError(f"{self._records / name}: its {depth} layers were trained as ReLU")
+        return model
+
+    @property
+    def _records(self) -> Path:
+        return Path(self._setting.models) / "records"
+
     @cache
     def candidates(self, depth: int) -> dict[float, list[float]]:
         """Return window lengths by quantile of the training images' spikes."""
@@ -105,9 +126,26 @@ class Lab:
         network, history = self._trained(splits, depth, seed=seed, target=98.0, **own)
         return network, len(history)
 
-    def _trained(self, splits: tuple, depth: int, **changes) -> tuple[ReluNetwork, list[int]]:
+    def _trained(
+        self, splits: tuple, depth: int, seed: int, **changes
+    ) -> tuple[ReluNetwork, list[int]]:
         settings = SETTINGS | ({"epochs": 1} if self.quick else {}) | changes
-        return train(*splits, architecture(depth, 400), **settings)
+        generator = torch.Generator().manual_seed(seed)
+        start = self.untrained(depth, generator)
+        found = train(start, *splits, **settings, generator=generator)
+        return found.network, found.history
+
+    def untrained(self, depth: int, generator: torch.Generator) -> ReluNetwork:
+        """Return the network of a depth before it learns anything."""
+        return initial_network(architecture(depth, 400), generator)
+
+    def retrained(
+        self, start: ReluNetwork, through, generator: torch.Generator, epochs: int, **settings
+    ) -> Trained:
+        """Return a network trained from ``start`` on through a pass of ``ttfs.time_domain``."""
+        settings |= {"through": through, "generator": generator}
+        epochs = 1 if self.quick else epochs
+        return train(start, self.training, self.validation, epochs=epochs, **settings)
 
     def validate(
         self, network: ReluNetwork, simulate: Callable[[Tensor], Simulation]

@@ -116,9 +116,9 @@ def _identity(name: str, setting: Setting) -> dict:
     code = hashlib.sha256()
     for file in sorted([*ROOT.glob("ttfs/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
         code.update(file.read_bytes())
-    models = hashlib.sha256()
-    for depth in setting.depths:
-        file = model_path(Path(setting.models), setting.dataset, depth)
+    models, folder = hashlib.sha256(), Path(setting.models)
+    files = [model_path(folder, setting.dataset, depth) for depth in setting.depths]
+    for file in [*files, *sorted(folder.glob("records/*/*.pkl"))]:
         models.update(file.read_bytes() if file.exists() else b"")
     hashes = {"code": code.hexdigest(), "models": models.hexdigest()}
     what = {"experiment": name, "dataset": setting.dataset, "depths": list(setting.depths)}

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 
 import train_mnist_pytorch
 from ttfs.datasets import load_dataset
+from ttfs.training import initial_network
+from ttfs.training import train as train_network
 
 matplotlib.use("Agg")
 DIGITS = ["--dataset", "digits", "--depths", "2", "3"]
@@ -64,3 +67,23 @@ def layers(root: Path, depth: int, split: str) -> list[np.ndarray]:
 def labels() -> np.ndarray:
     """Return the labels of the test images."""
     return load_dataset("digits")[2].labels.numpy()
+
+
+def trained_as_relu(training, validation, sizes, *, seed, **settings):
+    """Return the network that a seed's start becomes, trained as ReLU, and its history."""
+    generator = torch.Generator().manual_seed(seed)
+    start = initial_network(sizes, generator)
+    found = train_network(start, training, validation, generator=generator, **settings)
+    return found.network, found.history
+
+
+def learning_rates(monkeypatch) -> list[float]:
+    """Return a list that fills with the learning rate of every step of training."""
+    rates, step = [], torch.optim.Adam.step
+
+    def noted(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    return rates

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline import labels, layers
+from pipeline import labels, layers, trained_as_relu
 from studied import clipped, lab_of, parameters, relu_labels, rows
 
 from experiments import degradation_causes, training_seeds
@@ -17,7 +17,6 @@ from ttfs.network import ReluNetwork
 from ttfs.simulation import clock_driven, closed_form, event_driven
 from ttfs.stages.options import DTYPES
 from ttfs.training import SETTINGS, TARGETS, architecture
-from ttfs.training import train as train_network
 
 
 def scaled_samples(root: Path, depth: int, rescale_bias: bool) -> np.ndarray:
@@ -123,7 +122,7 @@ def trained(depth: int, seed: int, prepare=lambda split: split):
     """Return the network that one epoch of training with a seed gives."""
     training, validation, _ = (prepare(split) for split in load_dataset("digits"))
     settings = SETTINGS | {"epochs": 1, "target": TARGETS["digits"], "seed": seed}
-    return train_network(training, validation, architecture(depth, 400), **settings)[0]
+    return trained_as_relu(training, validation, architecture(depth, 400), **settings)[0]
 
 
 def right(network, images) -> int:

@@ -12,6 +12,7 @@ from experiments import lab, slips
 from experiments import published_loss as published
 from experiments.recipe import DEVIATION, MEAN, standardised
 from ttfs.datasets import load_dataset
+from ttfs.training import Trained, initial_network
 
 
 @cache
@@ -123,15 +124,19 @@ def test_slips_that_are_both_mended_change_no_label(studied):
 
 def test_training_stops_on_test_images_as_the_original_write_up_did(studied, monkeypatch):
     given = {}
-    monkeypatch.setattr(lab, "train", lambda *a, **k: given.update(args=a, **k) or (None, [1, 2]))
+    found = Trained(None, [], [1, 2], 2)
+    monkeypatch.setattr(lab, "train", lambda *a, **k: given.update(args=a, **k) or found)
     own = lab_of(studied, quick=False)
     assert own.trained_as_published(3, 7, 64, lambda split: split) == (None, 2)
-    training, stopping, sizes = given["args"]
+    start, training, stopping = given["args"]
     splits = load_dataset("digits")
     assert len(training.labels) == len(splits[0].labels) + len(splits[1].labels)
-    assert stopping.images.equal(splits[2].images) and sizes == [784, 400, 400, 10]
-    keys = ("epochs", "batch_size", "learning_rate", "target", "seed")
-    assert [given[key] for key in keys] == [30, 64, 1e-3, 98.0, 7]
+    assert stopping.images.equal(splits[2].images)
+    assert start.architecture == [784, 400, 400, 10]
+    same_seed = initial_network(start.architecture, torch.Generator().manual_seed(7))
+    assert torch.equal(start.weights[0], same_seed.weights[0])
+    keys = ("epochs", "batch_size", "learning_rate", "target")
+    assert [given[key] for key in keys] == [30, 64, 1e-3, 98.0]
 
 
 def reported_row(variant: str, depth: int, snn: int, **keys) -> dict:

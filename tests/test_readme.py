@@ -46,7 +46,7 @@ def test_each_script_is_in_the_readme_with_its_command(script):
 
 def commands(text: str) -> list[list[str]]:
     """Return every command that a text shows, from its script's name on."""
-    found = re.findall(r"python ((?:\w+\.py|experiments\b)[^`\n|#)]*)", text)
+    found = re.findall(r"python ((?:\w+\.py|experiments\b)[^`\n|#)]*)", text.replace("\\\n", ""))
     return [command.split() for command in found]
 
 
@@ -60,7 +60,8 @@ def test_every_command_and_option_exists(source):
         elif script != "experiments":
             args = SCRIPTS[script].parse(options)
             if script == "convert_all_models.py":
-                assert window_policy(args.windows) and [simulator(name) for name in args.engine]
+                policy, engines = args.windows or "calibrated", args.engine or ["closed-form"]
+                assert window_policy(policy) and [simulator(name) for name in engines]
 
 
 @pytest.mark.parametrize("page", readme.PAGES)

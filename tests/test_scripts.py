@@ -27,7 +27,7 @@ from ttfs.windows import calibrated
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {  # words that each script's help must have: its files and the units of its numbers
-    "train_mnist_pytorch.py": ["models/mnist_", "per cent", "default: 0.001"],
+    "train_mnist_pytorch.py": ["models/mnist_", "per cent", "0.001 in the time domain"],
     "convert_all_models.py": ["results/conversion.json", "fixed:T_MAX", "clock:BITS"],
     "create_plot.py": ["figures/depth_comparison.png", "results/conversion.json"],
     "spike_distribution_plot.py": ["results/spike_time_distributions.json", "--redraw"],

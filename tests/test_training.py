@@ -1,9 +1,13 @@
+from itertools import chain, repeat
+
 import pytest
 import torch
+from pipeline import learning_rates
+from pipeline import trained_as_relu as train
 
 from ttfs import InputError
 from ttfs.datasets import Split, load_dataset
-from ttfs.training import architecture, train, without_subnormals
+from ttfs.training import architecture, without_subnormals
 
 SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 1e-3, "target": 101.0, "seed": 0}
 
@@ -62,21 +66,15 @@ def test_weights_start_xavier_uniform_and_biases_zero(digits):
 
 
 def test_the_learning_rate_halves_after_ten_epochs(digits, monkeypatch):
-    rates = []
-    original = torch.optim.Adam.step
-    monkeypatch.setattr(
-        torch.optim.Adam,
-        "step",
-        lambda self, *a: (rates.append(self.param_groups[0]["lr"]), original(self, *a))[1],
-    )
+    rates = learning_rates(monkeypatch)
     tiny = Split(digits[0].images[:64], digits[0].labels[:64])
     train(tiny, digits[1], architecture(2, 5), **{**SETTINGS, "epochs": 21})
     assert rates == 10 * [1e-3] + 10 * [5e-4] + [2.5e-4]
 
 
 def scripted(monkeypatch, *correct):
-    """Let the validation images come out as scripted, epoch after epoch."""
-    counts = iter(correct)
+    """Let the validation images come out as scripted, epoch after epoch, and as last at the end."""
+    counts = chain(correct, repeat(correct[-1]))
     monkeypatch.setattr("ttfs.training._correct", lambda *args: next(counts))
 
 

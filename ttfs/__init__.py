@@ -20,6 +20,8 @@ References
     (arXiv 2306.08744). The B1 neuron.
 [3] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM, 2002. The bound
     on the rounding error of a scalar product (section 3.1).
+[4] S. K. Esser, J. L. McKinstry, D. Bablani, R. Appuswamy, D. S. Modha, "Learned step size
+    quantization", ICLR 2020 (arXiv 1902.08153). The scale of coarse weights, before it is learned.
 """
 
 

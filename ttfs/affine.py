@@ -127,6 +127,12 @@ class Affine:
             steps.append(Step(_scale, torch.tensor([gain], dtype=torch.float64), None, 1))
         return Affine(steps, self.shape)
 
+    def normalised(self, norm: nn.BatchNorm1d) -> "Affine":
+        """Return full connections that do what these and then a normalisation in eval mode do."""
+        steps = _steps(nn.Sequential(nn.Flatten(), norm))
+        chain = Affine([*self.steps, *steps], self.shape)
+        return Affine.dense(*(v.to(norm.weight.dtype) for v in (chain.matrix(), chain.bias())))
+
     def of_raw_inputs(self, mean: float, deviation: float) -> "Affine":
         """Return x -> W (x - mean) / deviation + b in float64."""
         if self.is_dense:

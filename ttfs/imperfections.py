@@ -2,6 +2,8 @@
 
 Each function returns a rule for ``ttfs.simulation.simulate``. All but the clock disturb another
 rule, by default the exact one, so that they can be combined. Coarse weights make another network.
+Networks can be trained through all of them: rounding is *straight-through*, which means that the
+gradient is that of the exact rule, or of the exact weights.
 """
 
 import torch
@@ -12,6 +14,8 @@ from ttfs.coding import Window
 from ttfs.conversion import SpikingNetwork
 from ttfs.network import Layer, ReluNetwork
 from ttfs.neurons import FiringRule, crossing
+
+TERNARY = 1.6  # bits: log2 of three values
 
 
 def clock(bits: int, half_tick: bool = False) -> FiringRule:
@@ -28,7 +32,10 @@ def clock(bits: int, half_tick: bool = False) -> FiringRule:
 
     def fire(drive: Tensor, window: Window) -> Tensor:
         tick = window.length / 2**bits
-        return torch.floor(drive / tick + shift).clamp(min=0, max=2**bits) * tick
+        rounded = torch.floor(drive / tick + shift).clamp(min=0, max=2**bits) * tick
+        return (
+            straight_through(crossing(drive, window), rounded) if drive.requires_grad else rounded
+        )
 
     return fire
 
@@ -79,29 +86,33 @@ def mismatch(
     return disturbed
 
 
-def quantised(network: ReluNetwork, bits: int, per_neuron: bool) -> ReluNetwork:
+def quantised(
+    network: ReluNetwork, bits: float, per_neuron: bool, typical: bool = False
+) -> ReluNetwork:
     """Return the network with weights of so many bits: symmetric, the largest one kept.
 
     A weight is rounded to a multiple of its scale, the largest magnitude / (2^(bits - 1) - 1),
     of the layer or (``per_neuron``) of the neuron. Biases are thresholds: they stay as they are.
+
+    With ``typical`` the scale is 2 mean|w| / sqrt(2^(bits - 1) - 1): it cuts the largest weights
+    off, and tells small ones apart, which is worth more once the others have been trained to it
+    [4]. Weights of 1.6 bits are ternary: -1, 0 or 1 times the scale, as those of 2 bits are.
     """
-    if not 2 <= bits <= 16:
-        raise InputError(f"bits is {bits}; a symmetric weight has 2 to 16")
+    if bits not in (TERNARY, *range(2, 17)):
+        raise InputError(f"bits is {bits}; a symmetric weight has 2 to 16, or {TERNARY}: ternary")
     for n, layer in enumerate(network.layers, start=1):
         if sum(step.weight is not None for step in layer.synapses.steps) > 1:
             raise InputError(f"layer {n} multiplies weights: fold normalisation into them first")
-    top = 2 ** (bits - 1) - 1
+    top = 1 if bits == TERNARY else 2 ** (int(bits) - 1) - 1
 
     def rounded(weight: Tensor) -> Tensor:  # (n_out, ...)
-        weight = weight.detach().float()
-        largest = (
-            weight.reshape(len(weight), -1).abs().amax(1) if per_neuron else weight.abs().max()
-        )
-        scale = torch.where(largest > 0, largest / top, 1)
-        if not per_neuron:
-            return torch.fake_quantize_per_tensor_affine(weight, scale.item(), 0, -top, top)
-        zero = torch.zeros(len(scale), dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -top, top)
+        exact = weight.detach().float()
+        size = exact.reshape(len(weight) if per_neuron else 1, -1).abs()
+        scale = 2 * size.mean(1) / top**0.5 if typical else size.amax(1) / top
+        scale = torch.where(scale > 0, scale, 1).expand(len(weight)).contiguous()
+        zero = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
+        coarse = torch.fake_quantize_per_channel_affine(exact, scale, zero, 0, -top, top)
+        return straight_through(weight, coarse.to(weight))
 
     return ReluNetwork.of_layers(
         [
@@ -109,6 +120,23 @@ def quantised(network: ReluNetwork, bits: int, per_neuron: bool) -> ReluNetwork:
             for layer in network.layers
         ]
     )
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward, the rounded numbers; backward, the gradient as it comes."""
+
+    @staticmethod
+    def forward(ctx, exact: Tensor, rounded: Tensor) -> Tensor:
+        return rounded.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
+    """Return the rounded numbers, with the gradient of the exact ones."""
+    return _StraightThrough.apply(exact, rounded)
 
 
 def _normal(shape, like: Tensor, generator: torch.Generator) -> Tensor:

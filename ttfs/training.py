@@ -1,20 +1,25 @@
-"""Train a ReLU network: the ordinary way, so that there is something to convert."""
+"""Train a network: as ReLU, so that there is something to convert, or in the time domain."""
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ttfs import InputError
 from ttfs.datasets import Split
-from ttfs.network import ReluNetwork
+from ttfs.network import Layer, ReluNetwork
+from ttfs.time_domain import AsRelu, TimeDomain
 
 DECAY_EPOCHS, DECAY_FACTOR = 10, 0.5  # the learning rate halves every ten epochs
 SETTINGS = {"epochs": 30, "batch_size": 64, "learning_rate": 1e-3}
+TIME_SETTINGS = {"epochs": 8, "batch_size": 128, "learning_rate": 1e-3}  # in the time domain
 # Validation accuracy to stop at, per cent; digits has 200 validation images, and epochs of 0.1 s.
 TARGETS = {"mnist": 98.5, "digits": 99.5}
+DIVERGED = "training diverged: numbers are no longer finite; use a smaller --learning-rate"
 BATCH = 5000  # images evaluated at a time, to bound memory
 
 
@@ -38,39 +43,55 @@ def without_subnormals() -> Iterator[None]:
         torch.set_flush_denormal(usual)
 
 
+class Trained(NamedTuple):
+    """What training leaves."""
+
+    network: ReluNetwork  # float, on the CPU
+    windows: list[float]  # for its spikes; none if it was trained as ReLU
+    history: list[int]  # correct validation images after each epoch
+    correct: int  # of the validation images, in the windows that are returned
+
+
 @without_subnormals()
 def train(
+    network: ReluNetwork,
     training: Split,
     validation: Split,
-    sizes: list[int],
     *,
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    target: float,
-    seed: int,
+    generator: torch.Generator,
+    target: float | None = None,
+    through: AsRelu | TimeDomain | None = None,
     device: str = "cpu",
     after_epoch: Callable[[float], None] = lambda accuracy: None,
-) -> tuple[ReluNetwork, list[int]]:
-    """Return the trained network and the correct validation images after each epoch.
+    after_step: Callable[[ReluNetwork, Tensor], None] = lambda network, loss: None,
+) -> Trained:
+    """Return the network after training all its weights and biases: cross-entropy and Adam.
 
-    Xavier-uniform weights, zero biases, cross-entropy, Adam, StepLR(10 epochs, 0.5). Training
-    stops when the validation accuracy reaches ``target``; otherwise the best epoch is returned.
+    With a ``target`` the learning rate halves every ten epochs, and training stops when the
+    validation accuracy reaches the target; otherwise the best epoch is returned. Without, the
+    learning rate rises and falls in one cycle over all epochs, Adam's beta1 falls and rises, and
+    the last epoch is returned.
 
     Parameters
     ----------
+    network : ReluNetwork
+        Where training starts; it stays as it is. Its dtype is that of the computation.
     training, validation : Split
-        The validation images choose when to stop, and nothing else.
-    sizes : list of int
-        Layer sizes from input to output.
+        The validation images choose when to stop and which epoch to return, if there is a target,
+        and between the windows that the pass offers.
     epochs : int
         Epochs at most.
+    generator : torch.Generator
+        Of the order of the images.
     target : float, per cent
         Validation accuracy at which to stop.
-    seed : int
-        Of the initial weights and of the order of images; nothing else is random.
-    after_epoch : callable
-        Called with the validation accuracy in per cent after each epoch.
+    through : AsRelu or TimeDomain
+        What an image passes through (``ttfs.time_domain``): as ReLU by default.
+    after_epoch, after_step : callable
+        Called with the validation accuracy in per cent; with the network and the loss.
 
     Raises
     ------
@@ -78,55 +99,93 @@ def train(
         If the weights diverge.
 
     """
-    generator = torch.Generator().manual_seed(seed)
-    model = _initial_model(sizes, generator).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, DECAY_EPOCHS, DECAY_FACTOR)
-    images, labels = training.images.to(device), training.labels.to(device)
-    n_validation = len(validation.labels)
+    through, network = through or AsRelu(), _trainable(network, device)
+    for norm in through.norms:
+        norm.to(device=device, dtype=_numbers(network)[0].dtype)
+    parameters = [*_numbers(network), *through.parameters]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    images, labels = training.images.to(parameters[0]), training.labels.to(device)
+    schedule, n_validation = torch.optim.lr_scheduler, len(validation.labels)
+    steps = epochs * -(-len(labels) // batch_size)
+    if target is None:
+        scheduler = schedule.OneCycleLR(optimizer, learning_rate, steps)
+    else:
+        scheduler = schedule.StepLR(optimizer, DECAY_EPOCHS, DECAY_FACTOR)
     history, best = [], None
     for _ in range(epochs):
         order = torch.randperm(len(labels), generator=generator).to(device)
         for x, y in zip(
             images[order].split(batch_size), labels[order].split(batch_size), strict=True
         ):
-            loss = nn.functional.cross_entropy(model(x), y)
+            logits, penalty = through(network, x)
+            loss = F.cross_entropy(logits, y) + penalty
+            if not loss.isfinite():
+                raise InputError(DIVERGED)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        scheduler.step()
-        history.append(_correct(model, validation, device))
-        if history[-1] == max(history):
-            best = copy.deepcopy(model.state_dict())
+            if target is None:
+                scheduler.step()
+            after_step(network, loss)
+        if target is not None:
+            scheduler.step()
+        found = through.delivered(network)
+        answer = partial(through.answer, found, through.lengths)
+        history.append(_correct(answer, validation, parameters[0]))
+        if target is None or history[-1] == max(history):
+            best = _on_the_cpu(found), list(through.lengths)
         after_epoch(100 * history[-1] / n_validation)
-        if history[-1] >= target / 100 * n_validation:
+        if target is not None and history[-1] >= target / 100 * n_validation:
             break
-    model.load_state_dict(best)
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise InputError("training diverged: weights are no longer finite; use a smaller step size")
-    return _relu_network(model), history
+    network, lengths = best
+
+    def right(lengths: list[float]) -> int:
+        answer = partial(through.answer, network, lengths)
+        return _correct(answer, validation, _numbers(network)[0])
+
+    options = through.windows(network, lengths, training.images, validation.images)
+    counts = [right(lengths) for lengths in options]
+    correct = max(counts)
+    return Trained(network, options[counts.index(correct)], history, correct)
 
 
-def _initial_model(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
+def initial_network(sizes: list[int], generator: torch.Generator) -> ReluNetwork:
     """Return an untrained network with Xavier-uniform weights and zero biases."""
-    modules = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        linear = nn.Linear(n_in, n_out)
-        nn.init.xavier_uniform_(linear.weight, generator=generator)
-        nn.init.zeros_(linear.bias)
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+    weights = [torch.empty(n_out, n_in) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    for weight in weights:
+        nn.init.xavier_uniform_(weight, generator=generator)
+    return ReluNetwork([weight.T for weight in weights], [torch.zeros(n) for n in sizes[1:]])
+
+
+def _changed(network: ReluNetwork, number: Callable[[Tensor], Tensor]) -> ReluNetwork:
+    """Return the network with every tensor of weights or biases mapped."""
+    return ReluNetwork.of_layers(
+        [Layer(layer.synapses.changed(number, number), layer.pool) for layer in network.layers]
+    )
+
+
+def _trainable(network: ReluNetwork, device: str) -> ReluNetwork:
+    """Return a copy whose weights and biases are there to be trained."""
+    return _changed(network, lambda v: v.detach().to(device, copy=True).requires_grad_())
+
+
+def _on_the_cpu(network: ReluNetwork) -> ReluNetwork:
+    """Return a copy that training no longer changes; InputError if it has diverged."""
+    found = _changed(network, lambda v: v.detach().to("cpu", copy=True))
+    if not all(number.isfinite().all() for number in _numbers(found)):
+        raise InputError(DIVERGED)
+    return found
+
+
+def _numbers(network: ReluNetwork) -> list[Tensor]:
+    """Return all tensors of weights and biases."""
+    steps = [step for layer in network.layers for step in layer.synapses.steps]
+    return [number for step in steps for number in (step.weight, step.bias) if number is not None]
 
 
 @torch.no_grad()
-def _correct(model: nn.Module, split: Split, device: str) -> int:
-    """Return how many of the split's images the model classifies correctly."""
+def _correct(answer: Callable[[Tensor], Tensor], split: Split, like: Tensor) -> int:
+    """Return how many of the split's images are classified correctly."""
     batches = zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True)
-    return sum(int((model(x.to(device)).argmax(1).cpu() == y).sum()) for x, y in batches)
-
-
-def _relu_network(model: nn.Sequential) -> ReluNetwork:
-    """Return the model's weights and biases as plain arrays on the CPU."""
-    linear = [module for module in model if isinstance(module, nn.Linear)]
-    weights: list[Tensor] = [m.weight.detach().cpu().T.contiguous() for m in linear]
-    return ReluNetwork(weights, [m.bias.detach().cpu() for m in linear])
+    answers = ((answer(x.to(like)).argmax(1).cpu(), y) for x, y in batches)
+    return sum(int((found == y).sum()) for found, y in answers)

@@ -109,6 +109,18 @@ def clock_quantiles(
             return choice
 
 
+def clock_lengths(
+    network: ReluNetwork, images: Tensor, validation_images: Tensor, bits: int
+) -> list[float]:
+    """Return the windows of the quantiles that ``clock_quantiles`` chooses, one per hidden layer.
+
+    The candidates are quantiles of the spikes that ``images``, of the training set, cause.
+    """
+    candidates = windows.quantiles(network, images, QUANTILES)
+    chosen = clock_quantiles(network, candidates, validation_images, bits)
+    return own_lengths(candidates, chosen)
+
+
 def own_lengths(candidates: Candidates, choice: Sequence[float]) -> list[float]:
     """Return each hidden layer's window length at its own quantile."""
     return [candidates[q][n] for n, q in enumerate(choice)]

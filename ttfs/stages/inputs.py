@@ -1,12 +1,16 @@
 """What a stage reads: the data set that was settled on, trained networks, chosen test images."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from ttfs import InputError
 from ttfs.formats.contents import shown
+from ttfs.hardware import Hardware
 from ttfs.network import ReluNetwork
 from ttfs.stages.options import ROOT
 from ttfs.storage import ModelFileError, load_model, model_path, network_of, output_folder
@@ -39,23 +43,58 @@ def image_places(n_images: int, samples: int | None, seed: int) -> torch.Tensor:
     return torch.randperm(n_images, generator=generator)[:samples].sort().values
 
 
+LONGEST = sys.float_info.max  # that a window can be
+
+
+class Model(NamedTuple):
+    """A trained network, and what its file says that it was trained for."""
+
+    network: ReluNetwork
+    windows: list[float] | None  # for its spikes; None: it was trained as ReLU
+    hardware: Hardware
+
+
 def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, ReluNetwork]:
     """Return the trained network of each depth, checked to be what its file's name says."""
-    networks = {}
+    return {depth: model.network for depth, model in load_models(folder, dataset, depths).items()}
+
+
+def load_models(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, Model]:
+    """Return the trained network of each depth and what it was trained for, checked."""
+    models = {}
     for depth in sorted(set(depths)):
         path = model_path(folder, dataset, depth)
-        contents = load_model(path)
-        network = network_of(contents, path)
-        trained_on = contents.get("dataset", dataset)
-        if not isinstance(trained_on, str) or trained_on != dataset:
-            other = shown(trained_on) if isinstance(trained_on, str) else "no data set"
-            raise ModelFileError(f"{path}: trained on {other}, not on {dataset}")
-        if network.depth != depth:
-            raise ModelFileError(f"{path}: {network.depth} weight layers, not {depth}")
-        n_in, n_out = network.architecture[0], network.architecture[-1]
-        if (n_in, n_out) != (784, 10):
-            raise ModelFileError(
-                f"{path}: {n_in} inputs and {n_out} outputs; 28 x 28 digits need 784 and 10"
-            )
-        networks[depth] = network
-    return networks
+        models[depth] = load_trained(path, dataset)
+        if models[depth].network.depth != depth:
+            found = models[depth].network.depth
+            raise ModelFileError(f"{path}: {found} weight layers, not {depth}")
+    return models
+
+
+def load_trained(path: Path, dataset: str) -> Model:
+    """Return the network in a file that classifies a data set's images, and what it is for."""
+    contents = load_model(path)
+    network = network_of(contents, path)
+    trained_on = contents.get("dataset", dataset)
+    if not isinstance(trained_on, str) or trained_on != dataset:
+        other = shown(trained_on) if isinstance(trained_on, str) else "no data set"
+        raise ModelFileError(f"{path}: trained on {other}, not on {dataset}")
+    n_in, n_out = network.architecture[0], network.architecture[-1]
+    if (n_in, n_out) != (784, 10):
+        raise ModelFileError(
+            f"{path}: {n_in} inputs and {n_out} outputs; 28 x 28 digits need 784 and 10"
+        )
+    windows = contents.get("windows")
+    if windows is not None and not _are_lengths(windows, network.depth - 1):
+        raise ModelFileError(f"{path}: windows are not a positive length per hidden layer")
+    try:
+        return Model(network, windows, Hardware(**contents.get("trained_for", {})))
+    except (TypeError, InputError) as error:
+        raise ModelFileError(f"{path}: trained_for is no hardware that is known here") from error
+
+
+def _are_lengths(windows, count: int) -> bool:
+    """Return whether something is a list of so many positive finite numbers."""
+    if not isinstance(windows, list) or len(windows) != count:
+        return False
+    return all(isinstance(length, int | float) and 0 < length <= LONGEST for length in windows)

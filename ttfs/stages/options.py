@@ -19,7 +19,7 @@ DEPTHS = [2, 4, 6, 8]
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 FORMATS = ("png", "pdf", "svg", "eps")
 # Options that say where and how, not what: results files do not keep them.
-NOT_SETTINGS = ("dataset", "data_dir", "models", "results", "figures")
+NOT_SETTINGS = ("dataset", "data_dir", "models", "results", "figures", "start")
 NOT_SETTINGS += ("formats", "redraw", "jobs", "cluster")
 WITH_REDRAW = ("dataset", "results", "figures", "formats", "redraw", "quick")
 
@@ -122,7 +122,7 @@ class Parser(argparse.ArgumentParser):
             useless = ", ".join(f"--{o.replace('_', '-')}" for o in changed if o not in WITH_REDRAW)
             if useless:
                 self.error(f"--redraw draws what was measured: {useless} would have no effect")
-        inputs = {"models", "results"} - set(self.outputs)
+        inputs = {"models", "results", "start"} - set(self.outputs)
         apart = inputs & set(changed) or settings(args).keys() & set(changed)
         for name in self.outputs:
             if getattr(args, name) is None:

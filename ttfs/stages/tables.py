@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ttfs.metrics import percent, percent_interval
+
 
 @dataclass(frozen=True)
 class Table:
@@ -40,3 +42,9 @@ class Table:
 def two_places(points: float) -> str:
     """Return a number with two decimals, and no minus sign on zero."""
     return f"{round(points, 2) + 0.0:.2f}"
+
+
+def accuracy_and_interval(row: dict) -> str:
+    """Return a spiking network's accuracy with its 95 % interval, from ``paired_counts``."""
+    low, high = percent_interval(row["snn_correct"], row["n_test"])
+    return f"{percent(row['snn_correct'], row['n_test']):.2f} % ({low:.2f} to {high:.2f})"
