@@ -27,7 +27,7 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) -m ttfs.stages.readme; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
 
-experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (150 minutes)
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (160 minutes)
 	@set -e; dataset=$$($(settle)); \
 	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
 	    $(PYTHON) train_mnist_pytorch.py --dataset $$dataset --from models --ticks 2 \
