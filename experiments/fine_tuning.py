@@ -64,11 +64,8 @@ CONTROLS = {
     ALL_AT_ONCE: (TRAINED_ON, SCRATCH),
 }
 COMMON = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)  # quantiles to try for all layers alike
-SETTINGS = {
-    FINE_TUNED: {"batch_size": 128, "learning_rate": 7e-4},
-    FOLLOWED: {"batch_size": 128, "learning_rate": 7e-4},
-    SCRATCH: {"batch_size": 128, "learning_rate": 4e-3},  # with batch normalisation
-}
+BATCH_SIZE, LEARNING_RATE = 128, 7e-4
+FROM_SCRATCH = 4e-3  # learning rate, with batch normalisation
 EPOCHS, SEED, PIXEL_NOISE = 4, 0, 0.2
 NOISE_SEEDS = range(1, 4)  # other noise than validation images meet
 STYLES = {
@@ -168,7 +165,11 @@ def trained(lab, depth: int, aim: Aim, how: str):
         followed = {"q": aim.q, "normalise": scratch}
         images = lab.training.images
         through = TimeDomain.starting(start, images, generator, **followed, **how_else)
-    return lab.retrained(start, through, generator, EPOCHS, **SETTINGS[how])
+    settings = {
+        "batch_size": BATCH_SIZE,
+        "learning_rate": FROM_SCRATCH if scratch else LEARNING_RATE,
+    }
+    return lab.retrained(start, through, generator, EPOCHS, **settings)
 
 
 def table(rows: list[dict]) -> Table:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -130,21 +129,15 @@ def train(
         if target is not None:
             scheduler.step()
         found = through.delivered(network)
-        answer = partial(through.answer, found, through.lengths)
-        history.append(_correct(answer, validation, parameters[0]))
+        history.append(_correct(through, found, through.lengths, validation))
         if target is None or history[-1] == max(history):
             best = _on_the_cpu(found), list(through.lengths)
         after_epoch(100 * history[-1] / n_validation)
         if target is not None and history[-1] >= target / 100 * n_validation:
             break
     network, lengths = best
-
-    def right(lengths: list[float]) -> int:
-        answer = partial(through.answer, network, lengths)
-        return _correct(answer, validation, _numbers(network)[0])
-
     options = through.windows(network, lengths, training.images, validation.images)
-    counts = [right(lengths) for lengths in options]
+    counts = [_correct(through, network, lengths, validation) for lengths in options]
     correct = max(counts)
     return Trained(network, options[counts.index(correct)], history, correct)
 
@@ -184,8 +177,13 @@ def _numbers(network: ReluNetwork) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _correct(answer: Callable[[Tensor], Tensor], split: Split, like: Tensor) -> int:
-    """Return how many of the split's images are classified correctly."""
+def _correct(
+    through: AsRelu | TimeDomain, network: ReluNetwork, lengths: list[float], split: Split
+) -> int:
+    """Return how many of the split's images a delivered network classifies correctly."""
+    like = _numbers(network)[0]
     batches = zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True)
-    answers = ((answer(x.to(like)).argmax(1).cpu(), y) for x, y in batches)
+    answers = (
+        (through.answer(network, lengths, x.to(like)).argmax(1).cpu(), y) for x, y in batches
+    )
     return sum(int((found == y).sum()) for found, y in answers)
