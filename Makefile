@@ -1,17 +1,20 @@
 # Pipeline: data -> models/ -> results/ -> figures/.
 # VENV names the virtual environment: made if it is missing, completed if it lacks a package.
+# PEERS names the one with other people's tools, which need other versions.
 # TTFS_DATA_DIR names the folder that holds MNIST/raw/*-ubyte (default: data/).
 
 VENV ?= .venv
+PEERS ?= .venv-peers
 DATASET ?= auto
 PYTHON = $(VENV)/bin/python
+BESIDE_PEERS = direct_training peers witness
 
 # `auto` is settled once per run, so that a machine without a network waits for it only once.
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
 .DELETE_ON_ERROR:
-.PHONY: help reproduce experiments figures readme test check-pages lint clean
+.PHONY: help reproduce experiments peers figures readme test test-peers check-pages lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
@@ -27,12 +30,20 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) -m ttfs.stages.readme; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
 
-experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (160 minutes)
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (185 minutes)
 	@set -e; dataset=$$($(settle)); \
 	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
 	    $(PYTHON) train_mnist_pytorch.py --dataset $$dataset --from models --ticks 2 \
 	        --models models/records/two_ticks); \
 	for name in $$($(PYTHON) experiments | cut -d' ' -f1); do \
+	    case " $(BESIDE_PEERS) " in *" $$name "*) continue;; esac; \
+	    (set -x; $(PYTHON) experiments $$name --dataset $$dataset); done
+
+peers: PYTHON = $(PEERS)/bin/python
+peers: $(PEERS)/ttfs-ready-beside-peers ## the experiments beside other people's tools (65 minutes)
+	@set -e; dataset=$$($(settle)); \
+	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset); \
+	for name in $(BESIDE_PEERS); do \
 	    (set -x; $(PYTHON) experiments $$name --dataset $$dataset); done
 
 figures: $(VENV)/ttfs-ready ## the three figures from the committed models (half a minute)
@@ -51,6 +62,9 @@ readme: $(VENV)/ttfs-ready ## pastes the tables of results/ into the pages
 test: $(VENV)/ttfs-ready-to-test ## the tests (4 minutes after installing)
 	$(PYTHON) -m pytest
 
+test-peers: $(PEERS)/ttfs-ready-beside-peers ## installs other people's tools apart, and tests what needs them
+	$(PEERS)/bin/python -m pytest -W default tests/test_peers.py tests/test_experiments.py
+
 check-pages: $(VENV)/ttfs-ready-to-test ## that every number on the committed pages is in the committed results
 	$(PYTHON) -m pytest -m pages
 
@@ -65,10 +79,17 @@ clean: ## removes caches, looks, and what was made from the digits; nothing of M
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
 
+$(PEERS)/bin/python:
+	python3 -m venv $(PEERS)
+
 $(VENV)/ttfs-ready: requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/ttfs-ready-to-test: requirements-test.txt requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+$(PEERS)/ttfs-ready-beside-peers: requirements-peers.txt | $(PEERS)/bin/python
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
 	@touch $@

@@ -2,12 +2,14 @@
 
 Reads   models/mnist_{2,4,6,8}_layer.pkl   (from train_mnist_pytorch.py), MNIST
 Writes  results/conversion.json, .md       a row per depth and engine: integer counts, audit
+        results/look/spikes_*.npz, .csv    with --spikes: all spikes, per depth and engine
 
     python convert_all_models.py                               # all 10,000 test images
     python convert_all_models.py --windows automatic           # short: few labels change
     python convert_all_models.py --windows fixed:15            # the same window everywhere
     python convert_all_models.py --engine clock:3:half-tick    # eight ticks per window
     python convert_all_models.py --engine event-driven --neuron alpha --strict
+    python convert_all_models.py --spikes 5                    # and the spike times of five images
 
 A model that was trained in the time domain is converted for what it was trained for: its own
 windows and its clock. For the others there are two engines: event-driven integrates every membrane
@@ -20,13 +22,14 @@ from functools import partial
 
 from ttfs.conversion import convert
 from ttfs.datasets import choose_dataset, load_dataset
+from ttfs.export import save_spikes
 from ttfs.hardware import Hardware
 from ttfs.metrics import comparison, percent, points_lost
 from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
 from ttfs.simulation import ENGINE_WORDS, simulator
 from ttfs.stages.inputs import image_places, load_models
-from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress
+from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import grouped
 from ttfs.stages.tables import Table, accuracy_and_interval, two_places
@@ -47,6 +50,7 @@ def parse(argv):
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
     option("--engine", nargs="+", metavar="ENGINE", help=f"{engine} {own(' and '.join(ENGINES))}")
     option("--dtype", choices=DTYPES, default="float64", help="of the spiking network's simulation")
+    option("--spikes", type=whole(1), metavar="N", help="export all spikes of the first N images")
     option("--strict", action="store_true", help="exit status 1 if the audit finds any violation")
     parser.add_inputs("models")
     parser.add_outputs("results")
@@ -63,11 +67,12 @@ def main(argv=None) -> int:
     policy = window_policy(args.windows or "calibrated")
     asked = {name: simulator(name) for name in args.engine or ()}
     dataset = choose_dataset(args.dataset, args.data_dir)
-    check_writable(output_folder(args.results, dataset))
+    folder = output_folder(args.results, dataset)
+    check_writable(folder)
     models = load_models(args.models, dataset, args.depths)
     training, validation, test = load_dataset(dataset, args.data_dir)
     places = image_places(len(test.labels), args.samples, args.seed)
-    rows = []
+    rows, exported = [], []
     with progress(None, "testing", total=len(models)) as bar:
         for depth, (network, trained_in, hardware) in models.items():
             own = trained_in is not None and args.windows is None
@@ -78,6 +83,11 @@ def main(argv=None) -> int:
             for engine, simulate in (asked or engines_of(hardware)).items():
                 row = row_of(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
                 rows.append(names | {"engine": engine, "windows": lengths} | row)
+                if args.spikes is not None:
+                    first = places[: args.spikes]
+                    found = simulate(snn, test.images[first].to(DTYPES[args.dtype]))
+                    name = f"spikes_{depth}_layer_{engine.replace(':', '_')}"
+                    exported += save_spikes(folder / name, found, first, snn.neuron.forced)
             bar.update()
     script = "convert_all_models.py"
     written = save_rows(args, script, "conversion", dataset, rows, table(rows))
@@ -91,7 +101,7 @@ def main(argv=None) -> int:
         if any(layer[key] for key in VIOLATIONS)
     ]
     print(f"violations in: {'; '.join(broken)}" if broken else "no violation in any layer")
-    print(written_files(written))
+    print(written_files(written + exported))
     return 1 if args.strict and broken else 0
 
 

@@ -42,11 +42,11 @@ class Lab:
 
     def __init__(self, setting: Setting) -> None:
         self.dataset, self.depths, self.quick = setting.dataset, setting.depths, setting.quick
-        self.options, self._setting = dict(setting.options), setting
+        self.options, self.setting = dict(setting.options), setting
 
     @cached_property
     def _splits(self) -> list[Split]:
-        splits = load_dataset(self.dataset, self._setting.data_dir)
+        splits = load_dataset(self.dataset, self.setting.data_dir)
         if not self.quick:
             return splits
         return [Split(*(v[:n] for v in s)) for s, n in zip(splits, QUICK_IMAGES, strict=True)]
@@ -64,7 +64,7 @@ class Lab:
     @cache
     def network(self, depth: int) -> ReluNetwork:
         """Return the trained network of a depth."""
-        return load_networks(self._setting.models, self.dataset, [depth])[depth]
+        return load_networks(self.setting.models, self.dataset, [depth])[depth]
 
     def records(self) -> list[tuple[str, int]]:
         """Return the names and depths of the record networks of the data set."""
@@ -83,12 +83,18 @@ class Lab:
 
     @property
     def _records(self) -> Path:
-        return Path(self._setting.models) / "records"
+        return Path(self.setting.models) / "records"
 
     @cache
     def candidates(self, depth: int) -> dict[float, list[float]]:
         """Return window lengths by quantile of the training images' spikes."""
         return windows.quantiles(self.network(depth), self.training.images, tuning.QUANTILES)
+
+    @cache
+    def clock_lengths(self, depth: int, bits: int) -> list[float]:
+        """Return the windows that ``ttfs.tuning.clock_quantiles`` chooses for a clock."""
+        subject = self.network(depth), self.candidates(depth), self.validation.images, bits
+        return tuning.own_lengths(self.candidates(depth), tuning.clock_quantiles(*subject))
 
     @cache
     def automatic_quantile(self, depth: int) -> float:

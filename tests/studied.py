@@ -1,5 +1,6 @@
 """The experiments, run once on the digits, and their networks once more in NumPy."""
 
+import importlib.util
 import pickle
 from pathlib import Path
 
@@ -12,7 +13,17 @@ from experiments.lab import Lab, Setting
 from ttfs.datasets import load_dataset
 from ttfs.stages.results import rows_with
 
-OPTIONS = {name: ["--depths", 2, 3, "--quick"] for name in experiments.questions()}
+# What needs another tool; the rest of the experiments runs everywhere.
+NEEDS = {
+    "direct_training": ["snntorch"],
+    "peers": ["spikingjelly", "snntorch", "sinabs"],
+    "witness": ["brian2"],
+}
+OPTIONS = {
+    name: ["--depths", 2, 3, "--quick"]
+    for name in experiments.questions()
+    if all(map(importlib.util.find_spec, NEEDS.get(name, ())))
+}
 OPTIONS["membrane_traces"] = ["--depth", 3]
 
 

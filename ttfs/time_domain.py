@@ -65,6 +65,19 @@ def mean_activation(u: Tensor, length: float) -> Tensor:
     return u.mean() / length
 
 
+def folded(network: ReluNetwork, norms: Sequence[nn.BatchNorm1d]) -> ReluNetwork:
+    """Return the network with the hidden layers' batch normalisation folded in, if there is any."""
+    if not norms:
+        return network
+    pairs = zip(network.layers, [*norms, None], strict=True)
+    return ReluNetwork.of_layers(
+        [
+            Layer(layer.synapses.normalised(norm) if norm else layer.synapses, layer.pool)
+            for layer, norm in pairs
+        ]
+    )
+
+
 @dataclass
 class TimeDomain:
     """The pass through spikes: the one loop, with a firing rule that hardware has.
@@ -168,15 +181,7 @@ class TimeDomain:
 
     def delivered(self, network: ReluNetwork) -> ReluNetwork:
         """Return the network as the hardware keeps it: normalisation folded in, weights coarse."""
-        if self.norms:
-            pairs = zip(network.layers, [*self.norms, None], strict=True)
-            network = ReluNetwork.of_layers(
-                [
-                    Layer(layer.synapses.normalised(norm) if norm else layer.synapses, layer.pool)
-                    for layer, norm in pairs
-                ]
-            )
-        return self.hardware.network(network)
+        return self.hardware.network(folded(network, self.norms))
 
     def answer(self, network: ReluNetwork, lengths: list[float], x: Tensor) -> Tensor:
         """Return the logits of a delivered network on this hardware, with one draw of its noise."""

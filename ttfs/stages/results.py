@@ -5,6 +5,7 @@ import math
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
 
@@ -12,6 +13,7 @@ from ttfs import InputError
 from ttfs.storage import written_atomically
 
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
+OTHERS = ("snntorch", "spikingjelly", "sinabs", "brian2")  # tools, where they are installed
 NUMBER = int | float
 # What every row of a file must have: a key, and its value's type. [kind] stands for a list of such
 # values, [columns] for a list of objects, and a dict for a word: it has the columns that rows with
@@ -78,7 +80,8 @@ def grouped(rows: Sequence[dict], *keys: str) -> dict:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers can depend on."""
-    packages = {name: version(name).split("+")[0] for name in PACKAGES}
+    installed = [name for name in OTHERS if find_spec(name)]
+    packages = {name: version(name).split("+")[0] for name in (*PACKAGES, *installed)}
     return {"python": platform.python_version(), **packages}
 
 
