@@ -7,19 +7,14 @@ float32; time is set against PyTorch's ReLU forward pass, in turns with it, so t
 slows both.
 """
 
-import ctypes
 import importlib
 import json
 import math
-import re
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -30,6 +25,7 @@ from experiments import tools
 from experiments.codes import Coded, counted, first_spike, judged, rate
 from experiments.lab import Lab, Setting
 from experiments.spike_codes import equal, hidden_spikes
+from experiments.tools.cost import memory_of, timed
 from ttfs.conversion import convert
 from ttfs.metrics import BATCH
 from ttfs.network import ReluNetwork
@@ -64,7 +60,6 @@ PEERS = {  # and what converts our networks by them, in experiments.tools
     "sinabs": "sinabs_rates",
 }
 TIMES = (1, 2, 4, 8, 16, 32, 64)
-ROUNDS = 5  # of timing, with a batch of images
 ENGINES = {CLOSED: closed_form, EVENTS: event_driven}
 STYLES = {
     HERE: {"color": SNN_COLOUR, "marker": "o", "ls": ""},
@@ -109,7 +104,7 @@ def measured_alone(made_from: list, depth: int, tool: str, setting: str) -> dict
     network, (images, labels) = lab.network(depth), lab.validation
     relu = int((network.logits(images).argmax(1) == labels).sum())
     way = way_of(lab, network, depth, tool, setting)
-    megabytes = memory_of(way, images[:BATCH])
+    megabytes = memory_of(way.answer, images[:BATCH])
     steps = steps_needed(way, images, labels, relu)
     answer = partial(way.answer, steps=steps)
     seconds, relu_seconds = timed(answer, tools.as_torch(network), images[:BATCH])
@@ -174,46 +169,6 @@ def steps_needed(way: Way, images: Tensor, labels: Tensor, relu: int) -> int:
     else:
         return max(right, key=right.get)
     return steps
-
-
-@torch.no_grad()
-def timed(answer: Callable, relu: Callable, images: Tensor) -> tuple[float, float]:
-    """Return the seconds that both take, medians of rounds in which they take turns."""
-    taken = {answer: [], relu: []}
-    for _ in range(ROUNDS):
-        for run, seconds in taken.items():
-            start = time.perf_counter()
-            run(images)
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(taken[answer]), statistics.median(taken[relu])
-
-
-@torch.no_grad()
-def memory_of(way: Way, images: Tensor) -> float | None:
-    """Return the memory that an answer takes, in MB, beyond what the process held before.
-
-    None where Linux does not tell.
-    """
-    way.answer(images[:1], 2)  # what is made once, and stays
-    before = peak_memory(forget=True)
-    way.answer(images, 2)  # more steps take no more
-    after = peak_memory()
-    return None if after is None else round(after - before, 1)
-
-
-def peak_memory(forget: bool = False) -> float | None:
-    """Return the most memory that this process has had, in MB; None where Linux does not tell.
-
-    To ``forget`` the peak so far is to begin anew with what is in use now.
-    """
-    try:
-        if forget:
-            ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-    except (OSError, AttributeError):
-        return None
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
 def best(rows: list[dict]) -> dict:

@@ -19,6 +19,7 @@ from experiments import __main__ as experiments
 from experiments import direct_training, peers, tools, witness
 from experiments.codes import rate
 from experiments.passes.surrogate import CURRENT, LATENCY, RATE, Surrogate
+from experiments.tools import cost
 from experiments.tools.brian2_neurons import witnessed
 from ttfs import InputError
 from ttfs.coding import encode
@@ -341,15 +342,15 @@ def test_steps_are_the_fewest_that_validation_images_need():
 def test_time_is_taken_in_turns():
     calls = []
     one, relu = (lambda x, name=name: calls.append((name, len(x))) for name in ("one", "relu"))
-    assert min(peers.timed(one, relu, torch.zeros(7, 1))) >= 0
-    assert calls == [("one", 7), ("relu", 7)] * peers.ROUNDS
+    assert min(cost.timed(one, relu, torch.zeros(7, 1))) >= 0
+    assert calls == [("one", 7), ("relu", 7)] * cost.ROUNDS
 
 
 def test_memory_is_that_of_the_answer():
     def answer(x, steps):
         return np.ones(len(x) * 1000)  # 8 MB for a thousand images
 
-    found = peers.memory_of(peers.Way(None, answer), torch.zeros(10_000, 1))
+    found = cost.memory_of(answer, torch.zeros(10_000, 1))
     if found is None:
         pytest.skip("only Linux tells how much memory a process has had")
     assert 70 < found < 100
