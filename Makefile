@@ -14,7 +14,7 @@ settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
 .DELETE_ON_ERROR:
-.PHONY: help reproduce experiments peers figures readme test test-peers check-pages lint clean
+.PHONY: help reproduce lenet experiments peers figures readme test test-peers check-pages lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
@@ -30,14 +30,24 @@ reproduce: $(VENV)/ttfs-ready ## the six scripts from scratch, training included
 	$(PYTHON) -m ttfs.stages.readme; \
 	set +x; [ $$dataset = mnist ] || echo "NOT MNIST: all of the above is about $$dataset."
 
-experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (185 minutes)
+experiments: $(VENV)/ttfs-ready ## what goes beyond the six scripts, on the models that are there (220 minutes)
 	@set -e; dataset=$$($(settle)); \
 	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset; \
 	    $(PYTHON) train_mnist_pytorch.py --dataset $$dataset --from models --ticks 2 \
-	        --models models/records/two_ticks); \
+	        --models models/records/two_ticks; \
+	    $(PYTHON) train_mnist_pytorch.py --dataset $$dataset --network lenet --augment \
+	        --models models --results results); \
 	for name in $$($(PYTHON) experiments | cut -d' ' -f1); do \
 	    case " $(BESIDE_PEERS) " in *" $$name "*) continue;; esac; \
 	    (set -x; $(PYTHON) experiments $$name --dataset $$dataset); done
+
+lenet: $(VENV)/ttfs-ready ## the convolutional network: trains, converts and verifies it (40 minutes)
+	@set -e; dataset=$$($(settle)); set -x; \
+	$(PYTHON) train_mnist_pytorch.py --dataset $$dataset --network lenet --augment \
+	    --models models --results results; \
+	$(PYTHON) convert_all_models.py --dataset $$dataset --network lenet; \
+	$(PYTHON) numerical_exactness_test.py --dataset $$dataset --network lenet --random-depths \
+	    --samples 500 --results results
 
 peers: PYTHON = $(PEERS)/bin/python
 peers: $(PEERS)/ttfs-ready-beside-peers ## the experiments beside other people's tools (65 minutes)
@@ -74,7 +84,7 @@ lint: $(VENV)/ttfs-ready-to-test ## the linter and the formatter
 
 clean: ## removes caches, looks, and what was made from the digits; nothing of MNIST
 	rm -rf models/digits_*.pkl models/records/*/digits_*.pkl models/look results/look figures/look results/digits figures/digits
-	rm -rf results/.*.journal .pytest_cache .hypothesis .ruff_cache
+	rm -rf build dist *.egg-info results/.*.journal .pytest_cache .hypothesis .ruff_cache
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

@@ -29,7 +29,7 @@ from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
 from ttfs.simulation import ENGINE_WORDS, simulator
 from ttfs.stages.inputs import image_places, load_models
-from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, whole
+from ttfs.stages.options import DTYPES, Parser, device_of, one_line_errors, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import grouped
 from ttfs.stages.tables import Table, accuracy_and_interval, two_places
@@ -42,7 +42,7 @@ ENGINES = ("event-driven", "closed-form")
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add("dataset", "data-dir", "depths", "samples", "seed")
+    parser.add("dataset", "network", "data-dir", "depths", "samples", "seed", "device")
     option = parser.add_argument
     policy, engine = f"window lengths: {POLICY_WORDS}", f"simulators: {ENGINE_WORDS}"
     own = "(None: as the model was trained, else {})".format
@@ -67,12 +67,12 @@ def main(argv=None) -> int:
     policy = window_policy(args.windows or "calibrated")
     asked = {name: simulator(name) for name in args.engine or ()}
     dataset = choose_dataset(args.dataset, args.data_dir)
-    folder = output_folder(args.results, dataset)
+    folder = output_folder(args.results, dataset, args.network)
     check_writable(folder)
-    models = load_models(args.models, dataset, args.depths)
+    models = load_models(args.models, dataset, args.depths, args.network)
     training, validation, test = load_dataset(dataset, args.data_dir)
     places = image_places(len(test.labels), args.samples, args.seed)
-    rows, exported = [], []
+    rows, exported, where = [], [], (args.dtype, device_of(args))
     with progress(None, "testing", total=len(models)) as bar:
         for depth, (network, trained_in, hardware) in models.items():
             own = trained_in is not None and args.windows is None
@@ -81,7 +81,7 @@ def main(argv=None) -> int:
             snn = convert(network, lengths, args.neuron)
             relu_logits = network.logits(test.images[places].double())
             for engine, simulate in (asked or engines_of(hardware)).items():
-                row = row_of(snn, partial(simulate, snn), relu_logits, test, places, args.dtype)
+                row = row_of(snn, partial(simulate, snn), relu_logits, test, places, *where)
                 rows.append(names | {"engine": engine, "windows": lengths} | row)
                 if args.spikes is not None:
                     first = places[: args.spikes]
@@ -111,10 +111,11 @@ def engines_of(hardware: Hardware) -> dict:
     return {name: simulator(name) for name in names}
 
 
-def row_of(snn, simulate, relu_logits, test, places, dtype: str) -> dict:
+def row_of(snn, simulate, relu_logits, test, places, dtype: str, device: str = "cpu") -> dict:
     """Return a network's row on the chosen test images: counts, spikes, logit error and audit."""
     images, labels, first = test.images[places], test.labels[places], places < 1000
-    found = comparison(relu_logits, labels, images.to(DTYPES[dtype]), simulate)
+    images = images.to(DTYPES[dtype])
+    found = comparison(relu_logits, labels, images, simulate, device)
     relu, classes, error = relu_logits.argmax(1), found.logits.argmax(1), found.logit_error
     neurons, n_test = sum(layer.neurons for layer in found.audit), len(labels)
     spikes = sum(layer.spikes for layer in found.audit), found.input_spikes

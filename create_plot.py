@@ -29,7 +29,7 @@ def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add("dataset", help="auto: the one converted last")
-    parser.add("formats")
+    parser.add("network", "formats")
     parser.add_inputs("results")
     parser.add_outputs("figures")
     return parser.parse_args(argv)
@@ -72,10 +72,10 @@ def verdict(rows: list[dict]) -> str:
 def main(argv=None) -> None:
     """Read the results and write the figure."""
     args = parse(argv)
-    dataset = dataset_measured_last(args.dataset, args.results, "conversion.json")
-    path = output_folder(args.results, dataset) / "conversion.json"
+    dataset = dataset_measured_last(args.dataset, args.results, "conversion.json", args.network)
+    path = output_folder(args.results, dataset, args.network) / "conversion.json"
     rows = load_results(path, command_for("convert_all_models.py", dataset, args), COLUMNS)["rows"]
-    folder = output_folder(args.figures, dataset)
+    folder = output_folder(args.figures, dataset, args.network)
     check_writable(folder)
     print(dataset)
     place = folder / "depth_comparison"

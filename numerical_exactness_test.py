@@ -21,7 +21,7 @@ from ttfs.exactness import CERTIFIED
 from ttfs.network import random_network
 from ttfs.neurons import NEURONS
 from ttfs.stages.inputs import image_places, load_networks
-from ttfs.stages.options import DTYPES, Parser, one_line_errors, progress, whole
+from ttfs.stages.options import DTYPES, Parser, device_of, one_line_errors, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import Table
@@ -35,7 +35,7 @@ UNTRAINED = tuple(itertools.product(("float64", "float32"), ["closed-form"]))
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add("dataset", "data-dir", "depths", "samples", "seed")
+    parser.add("dataset", "network", "data-dir", "depths", "samples", "seed", "device")
     option, precisions, engines = parser.add_argument, list(DTYPES), list(CERTIFIED)
     option("--neuron", choices=NEURONS, default="B1", help="neuron model")
     option("--dtype", choices=DTYPES, nargs="+", default=precisions, help="precisions")
@@ -52,8 +52,8 @@ def main(argv=None) -> int:
     """Measure, print, save; return 1 if a verdict fails."""
     args = parse(argv)
     dataset = choose_dataset(args.dataset, args.data_dir)
-    check_writable(output_folder(args.results, dataset))
-    networks = load_networks(args.models, dataset, args.depths).values()
+    check_writable(output_folder(args.results, dataset, args.network))
+    networks = load_networks(args.models, dataset, args.depths, args.network).values()
     training, _, test = load_dataset(dataset, args.data_dir)
     images = test.images[image_places(len(test.labels), args.samples, args.seed)]
     ways = list(itertools.product(args.dtype, args.engine))
@@ -64,7 +64,7 @@ def main(argv=None) -> int:
     with progress(None, "images", total=len(images) * len(cases), unit="image") as bar:
         for network, trained, ways in cases:
             snn = convert(network, calibrated(network, training.images), args.neuron)
-            for row in certificate(network, snn, images, ways, bar.update):
+            for row in certificate(network, snn, images, ways, bar.update, device_of(args)):
                 rows.append({"depth": network.depth, "trained": trained, **row})
     script = "numerical_exactness_test.py"
     written = save_rows(args, script, "exactness", dataset, rows, table(rows))

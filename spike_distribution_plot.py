@@ -34,7 +34,7 @@ BINS = 40  # a window
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add("dataset", "data-dir", "samples", "seed", "redraw", "formats")
+    parser.add("dataset", "network", "data-dir", "samples", "seed", "redraw", "formats")
     parser.add("depths", type=whole(2))
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
@@ -46,7 +46,7 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row per depth and layer: how many spikes fall into each fortieth of the window."""
-    networks = load_networks(args.models, dataset, args.depths)
+    networks = load_networks(args.models, dataset, args.depths, args.network)
     training, _, test = load_dataset(dataset, args.data_dir)
     images = test.images[image_places(len(test.labels), args.samples, args.seed)]
     rows = []

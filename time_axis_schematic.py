@@ -34,7 +34,7 @@ COLUMNS |= {"spikes": [{"size": int, "neurons": list, "times": list}]}
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add("dataset", "data-dir", "depths", "redraw", "formats")
+    parser.add("dataset", "network", "data-dir", "depths", "redraw", "formats")
     parser.add_argument("--image", type=int, metavar="I", help="test image (None: drawn by seed)")
     parser.add("seed", help="draws the image")
     parser.add_inputs("models")
@@ -47,7 +47,7 @@ def parse(argv):
 
 def measure(args, dataset: str) -> list[dict]:
     """Return a row per depth: its windows, every spike of one image, and the output potentials."""
-    networks = load_networks(args.models, dataset, args.depths)
+    networks = load_networks(args.models, dataset, args.depths, args.network)
     training, _, test = load_dataset(dataset, args.data_dir)
     n_test = len(test.labels)
     image = np.random.default_rng(args.seed).integers(n_test) if args.image is None else args.image

@@ -2,10 +2,12 @@
 
 Reads   MNIST (or scikit-learn's digits)
 Writes  models/mnist_{2,4,6,8}_layer.pkl   weights, biases, settings, history
+        models/mnist_lenet.pkl             with --network lenet
         results/training.json, .md         epochs, accuracies and seconds
 
     python train_mnist_pytorch.py
     python train_mnist_pytorch.py --depths 2 --epochs 1        # a look: into models/look/
+    python train_mnist_pytorch.py --network lenet --augment    # convolutional, on distorted images
     python train_mnist_pytorch.py --from models --ticks 2 --weight-bits 4 --sparsity 0.5
     python train_mnist_pytorch.py --normalise --pixel-noise 0.3 --sparsity 8 --depths 2 --epochs 30
 
@@ -25,10 +27,11 @@ from dataclasses import asdict
 
 import torch
 
+from ttfs import InputError, lenet
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
 from ttfs.stages.inputs import load_networks, load_trained
-from ttfs.stages.options import Parser, one_line_errors, positive, progress, usable_device, whole
+from ttfs.stages.options import Parser, device_of, one_line_errors, positive, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
@@ -40,6 +43,7 @@ from ttfs.training import (
     TIME_SETTINGS,
     architecture,
     initial_network,
+    n_correct,
     train,
     without_subnormals,
 )
@@ -48,7 +52,7 @@ from ttfs.training import (
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
-    parser.add("dataset", "data-dir", "depths")
+    parser.add("dataset", "network", "data-dir", "depths", "device")
     parser.add("seed", help="of initial weights and image order")
     option = parser.add_argument
     option("--width", type=whole(1, 10_000), default=400, help="neurons per hidden layer")
@@ -57,23 +61,31 @@ def parse(argv):
         ("batch_size", whole(1), "images per step"),
         ("learning_rate", positive(), "Adam's"),
     ):
-        values = f"(None: {SETTINGS[key]}, or {TIME_SETTINGS[key]} in the time domain)"
+        values = f"(None: {SETTINGS[key]}, lenet {lenet.SETTINGS[key]}, "
+        values += f"or {TIME_SETTINGS[key]} in the time domain)"
         option(f"--{key.replace('_', '-')}", type=kind, help=f"{what} {values}")
     targets = ", ".join(f"{target} on {dataset}" for dataset, target in TARGETS.items())
     stop = f"validation accuracy to stop at, per cent (None: {targets})"
     option("--target", type=positive(100), help=stop)
-    option("--device", type=usable_device, default="cpu", help="cpu, cuda, mps ...")
     option("--threads", type=whole(1, 1024), default=2, help="CPU threads: their number has a say")
+    option("--augment", action="store_true", help="distort training images, at random")
     add_time_options(parser)
     parser.add_outputs("models", "results")
     args = parser.parse_args(argv)
     if in_time(args) and args.target:
         parser.error("--target stops training as ReLU; in the time domain, --epochs says how long")
+    is_lenet = args.network == "lenet"
+    if is_lenet and (args.target or args.normalise or (in_time(args) and not args.start)):
+        parser.error("lenet learns for --epochs, as ReLU first, and in the time domain --from that")
+    if is_lenet and args.width != parser.get_default("width"):
+        parser.error("--width is of fully connected networks: lenet has its own")
     if args.start and args.width != parser.get_default("width"):
         parser.error("--width is of networks that are drawn: those of --from have theirs")
-    if args.start and args.start.is_file() and args.depths is not parser.get_default("depths"):
+    chosen = not is_lenet and args.depths is not parser.get_default("depths")
+    if args.start and args.start.is_file() and chosen:
         parser.error(f"--depths chooses from a folder: {args.start} is a file")
-    for key, value in (TIME_SETTINGS if in_time(args) else SETTINGS).items():
+    usual = lenet.SETTINGS if is_lenet else SETTINGS
+    for key, value in (TIME_SETTINGS if in_time(args) else usual).items():
         if getattr(args, key) is None:
             setattr(args, key, value)
     return args
@@ -87,11 +99,11 @@ def main(argv=None) -> None:
     check_writable(args.models)
     torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
-    check_writable(output_folder(args.results, dataset))
+    check_writable(output_folder(args.results, dataset, args.network))
     starts = starting_networks(args, dataset)
-    written = [model_path(args.models, dataset, depth) for depth in starts]
+    written = [model_path(args.models, dataset, depth, args.network) for depth in starts]
     splits = load_dataset(dataset, args.data_dir)
-    if not in_time(args):
+    if not in_time(args) and args.network == "mlp":
         args.target = args.target or TARGETS[dataset]
     rows = []
     for start, path in zip(starts.values(), written, strict=True):
@@ -105,39 +117,48 @@ def main(argv=None) -> None:
 
 def starting_networks(args, dataset: str) -> dict:
     """Return what to train by depth: networks of --from, or the sizes of those to be drawn."""
+    if args.start is None and args.network == "lenet":
+        return {lenet.DEPTH: lenet.lenet}
     if args.start is None:
         return {depth: architecture(depth, args.width) for depth in args.depths}
     if args.start.is_dir():
-        return load_networks(args.start, dataset, args.depths)
+        return load_networks(args.start, dataset, args.depths, args.network)
     network = load_trained(args.start, dataset).network
+    if network.is_fully_connected == (args.network == "lenet"):
+        kind = "mlp" if network.is_fully_connected else "lenet"
+        raise InputError(f"{args.start} holds another kind of network: use --network {kind}")
     return {network.depth: network}
 
 
 def train_one(args, dataset: str, start, training, validation, test) -> tuple:
     """Return a trained network, what its file keeps beside the weights, and its row of results."""
     started, generator = time.perf_counter(), torch.Generator().manual_seed(args.seed)
-    if isinstance(start, list):
-        start = initial_network(start, generator)
+    torch.manual_seed(args.seed)  # of what torch itself draws: lenet, dropout, distortions
+    if start is lenet.lenet:
+        through = lenet.AsModel(start())
+        start = through.delivered()
+    else:
+        start = initial_network(start, generator) if isinstance(start, list) else start
+        through = chosen_pass(args, start, training, validation, generator)
     own = {key: getattr(args, key) for key in (*SETTINGS, "target")}
-    through = chosen_pass(args, start, training, validation, generator)
     with progress(None, f"{start.depth} layers", total=args.epochs, unit="epoch") as bar:
 
         def after_epoch(accuracy: float) -> None:
             bar.set_postfix_str(f"validation {accuracy:.2f} %")
             bar.update()
 
-        where = {"device": args.device, "after_epoch": after_epoch, "generator": generator}
+        where = {"device": device_of(args), "after_epoch": after_epoch, "generator": generator}
+        if args.augment:
+            where["augmented"] = lenet.augmented(dataset)
         found = train(start, training, validation, **own, **where, through=through)
-    with torch.no_grad():
-        answers = through.answer(found.network, found.windows, test.images).argmax(1)
-    correct = int((answers == test.labels).sum())
+    correct = n_correct(through, found.network, found.windows, test)
     record = {
         "accuracy": percent(correct, len(test.labels)),
         "seed": args.seed,
-        "settings": own,
+        "settings": own | {"augment": args.augment},
         "dataset": dataset,
         "validation_correct": found.history,
-        "device": args.device,
+        "device": device_of(args),
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from experiments.lab import Setting
 from experiments.running import forget, rows_of
 from ttfs.datasets import choose_dataset
-from ttfs.stages.options import NOT_SETTINGS, Parser, one_line_errors, whole
+from ttfs.stages.options import NOT_SETTINGS, Parser, device_of, one_line_errors, whole
 from ttfs.stages.report import report
 from ttfs.storage import output_folder
 
@@ -42,7 +42,8 @@ def parse(name: str, argv):
     """Return the experiment's module and the command line's arguments."""
     module = importlib.import_module(f"experiments.{name}")
     parser = Parser(module.__doc__, prog=f"experiments {name}")
-    parser.add("dataset", "data-dir", "redraw", "formats")
+    parser.add("dataset", "data-dir", "redraw", "formats", "device")
+    parser.set_defaults(network="mlp")
     if hasattr(module, "add_options"):
         module.add_options(parser)
     else:
@@ -68,9 +69,9 @@ def setting_of(args, dataset: str) -> Setting:
         for key, value in vars(args).items()
         if key not in (*NOT_SETTINGS, "quick", "depths")
     }
-    depths = tuple(getattr(args, "depths", None) or [args.depth])
+    depths = tuple(args.depths if "depths" in args else [args.depth] if "depth" in args else [])
     folders = (str(Path(folder).resolve()) for folder in (args.data_dir, args.models))
-    return Setting(dataset, *folders, depths, args.quick, tuple(own.items()))
+    return Setting(dataset, *folders, depths, args.quick, tuple(own.items()), device_of(args))
 
 
 @one_line_errors
@@ -94,7 +95,7 @@ def main(argv=None) -> None:
     def measure(dataset: str) -> list[dict]:
         return rows_of(name, setting_of(args, dataset), path, args.jobs, args.cluster)
 
-    shown = module.COLUMNS, measure, module.table, module.draw
+    shown = module.COLUMNS, measure, module.table, module.draw, getattr(module, "animate", None)
     print(report(args, f"experiments {name}", name, *shown))
     if not args.redraw:
         forget(name, path)

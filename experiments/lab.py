@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ttfs import InputError, tuning, windows
 from ttfs.datasets import Split, load_dataset
+from ttfs.lenet import DEPTH
 from ttfs.metrics import Comparison, comparison
 from ttfs.network import ReluNetwork
 from ttfs.outcome import Simulation
@@ -35,6 +36,7 @@ class Setting(NamedTuple):
     depths: tuple[int, ...]
     quick: bool
     options: tuple[tuple[str, int | None], ...] = ()  # of one experiment alone
+    device: str = "cpu"
 
 
 class Lab:
@@ -66,17 +68,35 @@ class Lab:
         """Return the trained network of a depth."""
         return load_networks(self.setting.models, self.dataset, [depth])[depth]
 
-    def records(self) -> list[tuple[str, int]]:
-        """Return the names and depths of the record networks of the data set."""
+    @cached_property
+    def lenet(self) -> ReluNetwork:
+        """The trained convolutional network."""
+        return load_networks(self.setting.models, self.dataset, [DEPTH], "lenet")[DEPTH]
+
+    @cached_property
+    def lenet_candidates(self) -> dict[float, list[float]]:
+        """Its window lengths by quantile of the training images' spikes."""
+        return windows.quantiles(self.lenet, self.training.images, tuning.QUANTILES)
+
+    @cached_property
+    def lenet_automatic(self) -> list[float]:
+        """Its windows of the quantile that ``ttfs.tuning.automatic_quantile`` chooses."""
+        subject = self.lenet, self.lenet_candidates, self.validation.images
+        return self.lenet_candidates[tuning.automatic_quantile(*subject)]
+
+    def records(self) -> list[tuple[str, int, str]]:
+        """Return the names, depths and kinds of the record networks of the data set."""
         found = []
         for path in sorted(self._records.glob("*/*.pkl")):
             if match := re.fullmatch(rf"{self.dataset}_(\d+)_layer.pkl", path.name):
-                found.append((path.parent.name, int(match[1])))
+                found.append((path.parent.name, int(match[1]), "mlp"))
+            if path.name == f"{self.dataset}_lenet.pkl":
+                found.append((path.parent.name, DEPTH, "lenet"))
         return found
 
-    def record(self, name: str, depth: int) -> Model:
+    def record(self, name: str, depth: int, kind: str = "mlp") -> Model:
         """Return a record network, and what it was trained for."""
-        model = load_models(self._records / name, self.dataset, [depth])[depth]
+        model = load_models(self._records / name, self.dataset, [depth], kind)[depth]
         if model.windows is None:
             raise InputError(f"{self._records / name}: its {depth} layers were trained as ReLU")
         return model
@@ -138,7 +158,7 @@ class Lab:
         settings = SETTINGS | ({"epochs": 1} if self.quick else {}) | changes
         generator = torch.Generator().manual_seed(seed)
         start = self.untrained(depth, generator)
-        found = train(start, *splits, **settings, generator=generator)
+        found = train(start, *splits, **settings, generator=generator, device=self.setting.device)
         return found.network, found.history
 
     def untrained(self, depth: int, generator: torch.Generator) -> ReluNetwork:
@@ -149,7 +169,7 @@ class Lab:
         self, start: ReluNetwork, through, generator: torch.Generator, epochs: int, **settings
     ) -> Trained:
         """Return a network trained from ``start`` on through a pass of ``ttfs.time_domain``."""
-        settings |= {"through": through, "generator": generator}
+        settings |= {"through": through, "generator": generator, "device": self.setting.device}
         epochs = 1 if self.quick else epochs
         return train(start, self.training, self.validation, epochs=epochs, **settings)
 
@@ -158,7 +178,8 @@ class Lab:
     ) -> Comparison:
         """Return what a simulator does with the validation images, beside the ReLU network."""
         images, labels = self.validation
-        return comparison(network.logits(images.double()), labels, images, simulate)
+        relu_logits = network.logits(images.double())
+        return comparison(relu_logits, labels, images, simulate, self.setting.device)
 
     def judge(
         self,
@@ -173,7 +194,7 @@ class Lab:
         """
         images, labels = (part[:n_images] for part in self._splits[2])
         relu_logits = self._relu_logits(network)[:n_images]
-        found = comparison(relu_logits, labels, images.to(dtype), simulate)
+        found = comparison(relu_logits, labels, images.to(dtype), simulate, self.setting.device)
         return found._replace(logits=None)
 
     @lru_cache(maxsize=4)  # experiments that train make many networks

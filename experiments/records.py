@@ -1,4 +1,4 @@
-"""What can spiking networks do that were trained for it? (20 seconds)
+"""What can spiking networks do that were trained for it? (4 minutes)
 
 The networks in models/records/, judged on what their files say that they were trained for: in
 continuous time spike by spike, or on their clock. Noise that they met while they learned is off.
@@ -16,7 +16,7 @@ from ttfs.simulation import simulator
 from ttfs.stages.figures import SNN_COLOUR, WIDTH, note
 from ttfs.stages.tables import Table, accuracy_and_interval, two_places
 
-COLUMNS = JUDGED | {"record": str, "architecture": [int], "ticks": int | None}
+COLUMNS = JUDGED | {"record": str, "network": str, "architecture": [int], "ticks": int | None}
 COLUMNS |= {"weight_bits": float | int | None, "agreements": int}
 NEEDS_MODELS = False  # of the usual folder
 
@@ -27,12 +27,12 @@ def cases(lab) -> list[dict]:
     if not found:
         where = f"no network of {lab.dataset} in models/records"
         raise InputError(f"{where}: experiments/README.md has the commands that make them")
-    return [{"record": record, "depth": depth} for record, depth in found]
+    return [dict(zip(("record", "depth", "network"), record, strict=True)) for record in found]
 
 
-def measure(lab, record: str, depth: int) -> dict:
+def measure(lab, record: str, depth: int, network: str) -> dict:
     """Return what a network does on its hardware, and how many spikes it takes."""
-    model = lab.record(record, depth)
+    model = lab.record(record, depth, network)
     hardware = model.hardware
     snn = convert(model.network, model.windows)
     engine = "event-driven" if hardware.ticks is None else hardware.engine
@@ -72,7 +72,9 @@ def draw(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.8 + 0.2 * len(rows)))
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(rows), 0, -1)
-    names = [f"{row['record'].replace('_', ' ')}, {row['depth']} layers" for row in rows]
+    kinds = {"mlp": "{depth} layers", "lenet": "LeNet"}
+    names = [f"{row['record'].replace('_', ' ')}, {kinds[row['network']]}" for row in rows]
+    names = [name.format(**row) for name, row in zip(names, rows, strict=True)]
     left.set_yticks(places, names)
     for place, row in zip(places, rows, strict=True):
         low, high = percent_interval(row["snn_correct"], row["n_test"])

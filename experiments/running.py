@@ -23,6 +23,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from experiments.lab import Lab, Setting
 from ttfs import InputError
+from ttfs.lenet import DEPTH
 from ttfs.stages.options import ROOT, progress
 from ttfs.stages.results import versions
 from ttfs.storage import model_path
@@ -118,6 +119,7 @@ def _identity(name: str, setting: Setting) -> dict:
         code.update(file.read_bytes())
     models, folder = hashlib.sha256(), Path(setting.models)
     files = [model_path(folder, setting.dataset, depth) for depth in setting.depths]
+    files.append(model_path(folder, setting.dataset, DEPTH, "lenet"))
     for file in [*files, *sorted(folder.glob("records/*/*.pkl"))]:
         models.update(file.read_bytes() if file.exists() else b"")
     hashes = {"code": code.hexdigest(), "models": models.hexdigest()}

@@ -9,9 +9,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from torch import nn
 
 import train_mnist_pytorch
 from ttfs.datasets import load_dataset
+from ttfs.network import ReluNetwork
+from ttfs.storage import save_network
 from ttfs.training import initial_network
 from ttfs.training import train as train_network
 
@@ -49,6 +52,29 @@ def train(root: Path, *arguments) -> Path:
     """Train two small networks into root/models, and return root."""
     run(train_mnist_pytorch, *DIGITS, *QUICK, *folders(root, "models", "results"), *arguments)
     return root
+
+
+def save_small_lenet(root: Path, seed: int = 0) -> nn.Sequential:
+    """Keep a small convolutional network of four layers where LeNet's is kept, and return it.
+
+    It is untrained, but for its last layer, which is fitted to the training images.
+    """
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 4, 5, stride=3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.Flatten()),
+        *(nn.Linear(96, 60), nn.ReLU(), nn.Linear(60, 10)),
+    )
+    images, classes = load_dataset("digits")[0]
+    with torch.no_grad():
+        features = model[:-1](images.unflatten(1, (1, 28, 28)))
+        features = torch.cat([features, torch.ones(len(features), 1)], 1)
+        fitted = torch.linalg.lstsq(features, torch.eye(10)[classes]).solution
+        model[-1].weight.copy_(fitted[:-1].T)
+        model[-1].bias.copy_(fitted[-1])
+    network = ReluNetwork.from_torch(model, (1, 28, 28))
+    save_network(root / "models" / "digits_lenet.pkl", network, dataset="digits")
+    return model
 
 
 def layers(root: Path, depth: int, split: str) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-from pipeline import DIGITS, folders, layers, results, run, train
+from pipeline import DIGITS, folders, layers, results, run, save_small_lenet, train
 
 import train_mnist_pytorch
 from experiments import __main__ as experiments
@@ -25,11 +25,15 @@ OPTIONS = {
     if all(map(importlib.util.find_spec, NEEDS.get(name, ())))
 }
 OPTIONS["membrane_traces"] = ["--depth", 3]
+OPTIONS["convolutional"] = ["--quick"]
+OPTIONS["travelling_digit"] = ["--depth", 3, "--quick"]
+ONE_IMAGE = ("membrane_traces", "travelling_digit")  # read by one network, drawn and not counted
 
 
 def study(root: Path) -> Path:
     """Train networks into root, run every experiment there, and return root."""
     train(root)
+    save_small_lenet(root)
     places = ["--models", root / "models" / "records" / "two_ticks", "--results", root / "records"]
     run(train_mnist_pytorch, *DIGITS, "--from", root / "models", "--ticks", 2, *places)
     places = folders(root, "models", "results", "figures")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import random_pixels
 from torch import nn
 
-from ttfs import InputError
+from ttfs import InputError, affine
 from ttfs.affine import Affine, MaxPool
 from ttfs.conversion import convert
 from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference
@@ -86,6 +86,40 @@ def test_matrix_bias_and_sums_are_those_of_the_map(name):
 
 
 @pytest.mark.parametrize("name", CHAINS)
+def test_sparse_rows_are_the_matrix(name, monkeypatch):
+    synapses = Affine.of(*CHAINS[name])
+    monkeypatch.setattr(affine, "BLOCK", 3 * synapses.n_out)
+    columns, values = synapses.sparse_rows()
+    found = torch.zeros(synapses.n_in, synapses.n_out, dtype=torch.float64)
+    found.scatter_add_(1, columns, values)
+    assert torch.equal(found, synapses.matrix())
+
+
+def test_a_large_convolution_is_never_made_a_matrix(monkeypatch):
+    """Not by either engine, the bounds, the windows or the table of its layers."""
+    network, pixels = convolutional(3)[0], random_pixels(5, 36)
+    monkeypatch.setattr(affine, "MOST_DENSE", 100)
+    with pytest.raises(InputError, match="36 x 144 takes too much memory: sparse_rows"):
+        network.layers[0].synapses.matrix()
+    snn = convert(network, calibrated(network, pixels))
+    relu = relu_reference(exact_layers(network), pixels)
+    for engine in CERTIFIED:
+        found = simulator(engine)(snn, pixels)
+        torch.testing.assert_close(found.logits, network.logits(pixels))
+        for layer in layer_errors(snn, relu, pixels, found, engine):
+            assert (layer.error <= layer.bound).all()
+    assert "read-out" in repr(snn) and safe(network)
+
+
+def test_sparse_rows_of_float32_and_float64_weights_are_exact():
+    torch.manual_seed(0)
+    for module in (nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1).double()):
+        synapses = Affine.of(module, [2, 4, 4])
+        values = synapses.sparse_rows()[1]
+        assert torch.isin(values[values != 0], module.weight.detach().double()).all()
+
+
+@pytest.mark.parametrize("name", CHAINS)
 def test_other_units_rescale_inputs_and_outputs(name):
     module, shape = CHAINS[name]
     synapses = Affine.of(module, shape)
@@ -158,8 +192,15 @@ NETWORKS = {"convolutional": convolutional, "pooled": pooled}
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(list(NETWORKS)),
     neuron=st.sampled_from(["B1", "alpha"]),
+    dense=st.booleans(),
 )
-def test_every_engine_agrees_with_torch_on_convolutional_networks(seed, kind, neuron):
+def test_every_engine_agrees_with_torch_on_convolutional_networks(seed, kind, neuron, dense):
+    with pytest.MonkeyPatch.context() as patch:  # its weights as a matrix, or as sparse rows
+        patch.setattr(affine, "MOST_DENSE", 10**6 if dense else 0)
+        engines_agree(seed, kind, neuron)
+
+
+def engines_agree(seed, kind, neuron):
     network, model = NETWORKS[kind](seed)
     pixels = random_pixels(20, 36, seed)
     expected = model(pixels.unflatten(1, (1, 6, 6))).detach()

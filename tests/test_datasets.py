@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.request
@@ -33,9 +34,9 @@ def idx_header(shape, magic=None) -> bytes:
     return struct.pack(f">{1 + len(shape)}I", magic or 0x800 + len(shape), *shape)
 
 
-def write_mnist(data_dir, **headers):
+def write_mnist(data_dir, folder="MNIST"):
     """Write four black IDX files (sparse: they take no room), and return their folder."""
-    raw = data_dir / "MNIST" / "raw"
+    raw = data_dir / folder / "raw"
     raw.mkdir(parents=True)
     for name, shape in SHAPES.items():
         with (raw / name).open("wb") as file:
@@ -51,9 +52,9 @@ def overwrite(path, start: int, data: bytes) -> None:
 
 
 def accept(monkeypatch, raw) -> None:
-    """Let these files pass for MNIST's."""
+    """Let these files pass for a data set's own."""
     md5 = {name: hashlib.md5((raw / name).read_bytes()).hexdigest() for name in SHAPES}
-    monkeypatch.setattr(datasets, "MNIST_MD5", md5)
+    monkeypatch.setattr(datasets, "MD5", {"mnist": md5, "fashion": md5})
 
 
 def files_below(folder) -> list[str]:
@@ -154,7 +155,7 @@ def test_file_with_any_other_byte_than_mnists_is_refused(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("function", [choose_dataset, load_dataset])
 def test_unknown_data_set_is_refused_with_the_known_ones(tmp_path, function):
-    with pytest.raises(InputError, match="'cifar'.*auto, mnist, digits"):
+    with pytest.raises(InputError, match="'cifar'.*auto, mnist, fashion, digits"):
         function("cifar", tmp_path)
 
 
@@ -177,8 +178,41 @@ def test_mnist_asked_for_by_name_never_falls_back(tmp_path, caplog, no_network):
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.parametrize(("name", "other"), [("mnist", "FashionMNIST"), ("fashion", "MNIST")])
+def test_one_data_set_is_not_taken_for_the_other(tmp_path, no_network, name, other):
+    write_mnist(tmp_path, other)
+    with pytest.raises(InputError, match="neither on disk nor to be had"):
+        load_dataset(name, tmp_path)
+
+
+def test_fashion_is_read_from_its_own_folder_and_split_as_mnist_is(tmp_path, monkeypatch):
+    raw = write_mnist(tmp_path, "FashionMNIST")
+    overwrite(raw / TRAIN_IMAGES, 16, bytes([255, 51]))
+    accept(monkeypatch, raw)
+    training, validation, test = load_dataset("fashion", tmp_path)
+    assert [len(split.labels) for split in (training, validation, test)] == [55000, 5000, 10000]
+    assert training.images[0, :3].tolist() == pytest.approx([1.0, 0.2, 0.0])
+    assert choose_dataset("fashion", tmp_path) == "fashion"
+
+
+def test_clothes_never_stand_in_for_mnist(tmp_path, no_network, caplog):
+    write_mnist(tmp_path, "FashionMNIST")
+    assert choose_dataset("auto", tmp_path) == "digits"
+
+
+@pytest.mark.parametrize(("name", "package"), [("digits", "sklearn"), ("fashion", "torchvision")])
+def test_a_package_that_is_missing_is_named_with_what_installs_it(
+    tmp_path, monkeypatch, name, package
+):
+    monkeypatch.setitem(sys.modules, f"{package}.datasets", None)
+    with pytest.raises(
+        InputError, match=r"(scikit-learn|torchvision) is not installed; pip install 'ttfs\[data"
+    ):
+        load_dataset(name, tmp_path)
+
+
 def test_digits_asked_for_by_name_never_ask_the_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_download_mnist", None)
+    monkeypatch.setattr(datasets, "_download", None)
     assert choose_dataset("digits", tmp_path) == "digits"
 
 

@@ -12,6 +12,15 @@ from ttfs.simulation import clock_driven, event_driven, simulator
 from ttfs.windows import calibrated, fixed, normalise_layers
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Leave torch's other threads out: those that trained still take subnormal numbers for 0."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def changed(sizes, change):
     """Return a random network after ``change(weights, biases)``."""
     network = random_network(sizes)

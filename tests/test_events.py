@@ -294,7 +294,11 @@ def test_there_is_no_threshold_before_t_start():
     # Inputs at -1 (weight 5) and -0.5 (-20), own slope (4) from 0, t_start: the potential is 2.5 at
     # -0.5, above the threshold, and -5 at 0.
     weight, times = torch.tensor([[5.0], [-20.0], [4.0]]), torch.tensor([[-1.0, -0.5, 0.0]])
-    potential, slope, first = _integrate(weight, times, 1.0, torch.tensor([2.0]), [])
+
+    def spread(slopes, sources):
+        slopes.add_(weight[sources])
+
+    potential, slope, first = _integrate(spread, 1, times, 1.0, torch.tensor([2.0]), [])
     assert (potential.item(), slope.item(), first.item()) == (-16.0, -11.0, float("inf"))
 
 

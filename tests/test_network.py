@@ -54,8 +54,8 @@ def test_numpy_arrays_of_any_number_are_accepted():
         ([np.ones((3, 2))], [np.ones(3)], r"\(n_in, n_out\), these \(n_out, n_in\)"),
         ([np.ones((2, 3)), np.ones((4, 2))], [np.ones(2), np.ones(4)], "give each one's .T"),
         ([torch.nn.Linear(3, 2)], [np.ones(2)], r"Linear is not a ReluNetwork"),
-        (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*ReluNetwork\(\[layer.weight.T"),
-        ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*layer.weight.T"),
+        (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*from_torch\(model"),
+        ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*from_torch"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
         ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
         ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
@@ -113,7 +113,7 @@ def test_the_remedy_named_for_a_torch_module_works():
     ],
 )
 def test_a_torch_module_is_refused_everywhere_with_the_call_that_makes_a_network(function):
-    with pytest.raises(InputError, match=r"Sequential is not a ReluNetwork.*layer\.weight\.T"):
+    with pytest.raises(InputError, match=r"Sequential is not a ReluNetwork.*from_torch\(model"):
         function(torch.nn.Sequential(torch.nn.Linear(4, 3)))
 
 
@@ -150,3 +150,31 @@ def test_a_converted_network_can_be_pickled():
         snn = convert(network, windows.calibrated(network, pixels), neuron)
         again = pickle.loads(pickle.dumps(snn))
         assert torch.equal(closed_form(again, pixels).logits, closed_form(snn, pixels).logits)
+
+
+def test_a_network_is_printed_as_a_table_of_its_layers():
+    model = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 2, 3, padding=1), torch.nn.BatchNorm2d(2), torch.nn.ReLU()),
+        *(torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(8, 3)),
+    ).eval()
+    network = ReluNetwork.from_torch(model, (1, 4, 4))
+    header, rule, first, last = str(network).splitlines()
+    assert header.split() == ["layer", "made", "of", "inputs", "neurons", "synapses"]
+    inside = 16 * 9 - 4 * 4 * 3 + 4  # of each channel: without the padding
+    assert first.split() == [
+        "1",
+        "0",
+        "(Conv2d),",
+        "1",
+        "(BatchNorm2d)",
+        "16",
+        "32",
+        f"{2 * inside}",
+    ]
+    assert last.split() == ["read-out", "5", "(Linear),", "after", "a", "maximum", "32", "3", "24"]
+    snn = convert(network, [2.5])
+    assert str(snn).splitlines()[2].endswith("1 to 3.5")
+    assert str(snn).splitlines()[3].endswith("read at 3.5")
+    assert "full connections" in str(random_network([12, 5, 3]))
+    mean = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Conv1d(1, 1, 2))
+    assert str(ReluNetwork.from_torch(mean, (1, 6))).split()[-1] == "8"  # 2 outputs of 4 inputs

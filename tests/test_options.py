@@ -1,7 +1,9 @@
 """The shared command line: what is made with other settings is kept apart, and says so."""
 
 import pytest
+import torch
 from pipeline import DIGITS, QUICK, files_below, folders, run
+from studied import ONE_IMAGE
 
 import convert_all_models
 import create_plot
@@ -11,7 +13,7 @@ import time_axis_schematic
 import train_mnist_pytorch
 from experiments import __main__ as experiments
 from ttfs.stages import options
-from ttfs.stages.options import ROOT, settings
+from ttfs.stages.options import ROOT, device_of, settings
 
 SCRIPTS = {
     train_mnist_pytorch: ("models", "results"),
@@ -74,7 +76,10 @@ def test_a_look_says_that_it_is_kept_apart(tmp_path, monkeypatch):
     assert "kept apart" not in run(train_mnist_pytorch, *DIGITS, *QUICK, *places)
 
 
-@pytest.mark.parametrize("name", [n for n in experiments.questions() if n != "membrane_traces"])
+OF_DEPTHS = [n for n in experiments.questions() if n not in (*ONE_IMAGE, "convolutional")]
+
+
+@pytest.mark.parametrize("name", OF_DEPTHS)
 def test_a_short_look_is_kept_apart_unless_told_otherwise(name):
     def parse(*arguments):
         return experiments.parse(name, [*arguments])[1]
@@ -95,10 +100,30 @@ def test_results_keep_what_they_depend_on_and_nothing_of_the_machine():
     assert kept["seed"] == 3 and "/secret" not in str(kept)
 
 
-@pytest.mark.parametrize("name", experiments.questions())
+@pytest.mark.parametrize("name", [*OF_DEPTHS, *ONE_IMAGE])
 def test_a_network_without_hidden_layers_is_no_subject(capsys, name):
-    option = "--depth" if name == "membrane_traces" else "--depths"
+    option = "--depth" if name in ONE_IMAGE else "--depths"
     with pytest.raises(SystemExit) as stop:
         experiments.parse(name, [option, "1"])
     assert stop.value.code == 2
     assert "'1' is not a whole number, 2 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", [train_mnist_pytorch, convert_all_models])
+@pytest.mark.parametrize("name", ["hpu", "privateuseone", "nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_in_one_line(capsys, script, name):
+    with pytest.raises(SystemExit) as stop:
+        script.parse(["--device", name])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and f"'{name}' is unusable; try cpu" in error
+    assert error.count("\n") == 1
+
+
+def test_the_device_is_a_gpu_if_there_is_one_and_what_was_asked_for(monkeypatch):
+    args = convert_all_models.parse([])
+    for available, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        assert device_of(args) == device
+    asked = convert_all_models.parse(["--device", "cpu"])
+    assert device_of(asked) == "cpu" and asked.results == args.results
+    assert "device" not in settings(asked)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from oracles import random_network, random_pixels
+from torch import nn
 
 import convert_all_models
 import create_plot
@@ -148,10 +149,22 @@ def test_the_code_on_the_page_runs(tmp_path, monkeypatch):
     for path in ("mnist_2_layer.npz", "other.npz"):
         found = load_network(path).logits(pixels)  # its weights were kept in float32
         torch.testing.assert_close(found, network.logits(pixels), rtol=1e-5, atol=1e-5)
-    names = {"weights": network.weights, "biases": network.biases}
-    names |= {"training_pixels": pixels, "test_pixels": pixels}
+    model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    names = {"model": model, "input_shape": 12, "training_pixels": pixels, "test_pixels": pixels}
     exec(code, names)
-    torch.testing.assert_close(names["simulation"].logits, network.logits(pixels))
+    torch.testing.assert_close(names["simulation"].logits, model(pixels).detach())
+
+
+def test_the_six_lines_of_the_first_page_work_in_a_fresh_prompt():
+    """Line by line, as if they were pasted: a prompt runs each as soon as it is complete."""
+    (lines,) = re.findall(r"```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
+    assert len(list(filter(None, lines.splitlines()))) == 6
+    code = "import code; prompt = code.InteractiveConsole()\n"
+    code += f"assert not any(prompt.push(line) for line in {lines.splitlines()!r})\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    *table, error = done.stdout.split()
+    assert "read-out" in table and float(error) < 1e-5
 
 
 NEEDED_BY_SCRIPTS_ALONE = {"matplotlib", "argparse", "tqdm", "torchvision", "sklearn", "joblib"}

@@ -296,10 +296,10 @@ def test_conversion_of_sampled_images_depends_on_the_seed_alone(out, tmp_path):
 def test_auto_without_mnist_runs_on_digits_with_a_notice_and_names_its_files_so(
     out, tmp_path, monkeypatch, caplog
 ):
-    def refuse(data_dir):
+    def refuse(name, data_dir):
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(datasets, "_download_mnist", refuse)
+    monkeypatch.setattr(datasets, "_download", refuse)
     places = [*folders(out, "models"), *folders(tmp_path, "results", "data-dir")]
     run(convert_all_models, "--depths", 2, *places, "--samples", 10)
     made = sorted(files_below(tmp_path))

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from ttfs import InputError
-from ttfs.affine import Affine
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import ReluNetwork
 from ttfs.storage import (
     ModelFileError,
     load_model,
@@ -265,13 +264,6 @@ def test_torch_file_is_refused_with_the_call_that_makes_a_model_file_of_it(tmp_p
         )
     with pytest.raises(ModelFileError, match="comes from torch.*torch.load.*save_network"):
         load_network(tmp_path / "model.pt")
-
-
-def test_convolutional_network_is_not_written_as_something_else(tmp_path):
-    network = ReluNetwork.of_layers([Layer(Affine.of(torch.nn.Conv2d(1, 2, 3), [1, 4, 4]))])
-    with pytest.raises(InputError, match="only a network of fully connected layers"):
-        save_network(tmp_path / "a.pkl", network)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_network_that_could_not_be_read_again_is_not_written(tmp_path):

@@ -370,7 +370,7 @@ def test_without_a_target_the_learning_rate_rises_and_falls_and_the_last_epoch_c
     rates = learning_rates(monkeypatch)
     tiny = Split(digits[0].images[:640], digits[0].labels[:640])
     counts = iter((9, 5, 7, 6))
-    monkeypatch.setattr("ttfs.training._correct", lambda *args: next(counts))
+    monkeypatch.setattr("ttfs.training.n_correct", lambda *args: next(counts))
     seen = []
     found = train(
         start_of((784, 5, 10)),

@@ -75,7 +75,7 @@ def test_the_learning_rate_halves_after_ten_epochs(digits, monkeypatch):
 def scripted(monkeypatch, *correct):
     """Let the validation images come out as scripted, epoch after epoch, and as last at the end."""
     counts = chain(correct, repeat(correct[-1]))
-    monkeypatch.setattr("ttfs.training._correct", lambda *args: next(counts))
+    monkeypatch.setattr("ttfs.training.n_correct", lambda *args: next(counts))
 
 
 def test_an_epoch_that_is_worse_than_the_best_is_not_returned(digits, monkeypatch):

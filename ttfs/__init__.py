@@ -1,5 +1,8 @@
 """Exact conversion of ReLU networks to time-to-first-spike (TTFS) networks.
 
+Each name of ``__all__`` is looked up in its module when it is used: ``import ttfs`` alone does not
+load torch.
+
 Conventions, the same in every file
 -----------------------------------
 * A layer is ``x @ weight + bias`` with ``weight`` of shape ``(n_in, n_out)``.
@@ -23,6 +26,43 @@ References
 [4] S. K. Esser, J. L. McKinstry, D. Bablani, R. Appuswamy, D. S. Modha, "Learned step size
     quantization", ICLR 2020 (arXiv 1902.08153). The scale of coarse weights, before it is learned.
 """
+
+import importlib
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "load_network": "storage",
+    "save_network": "storage",
+    "ModelFileError": "storage",
+    "check": "torch_model",
+    "ReluNetwork": "network",
+    "fixed": "windows",
+    "calibrated": "windows",
+    "quantile": "windows",
+    "safe": "windows",
+    "normalise_layers": "windows",
+    "convert": "conversion",
+    "SpikingNetwork": "conversion",
+    "encode": "coding",
+    "decode": "coding",
+    "closed_form": "simulation",
+    "clock_driven": "simulation",
+    "event_driven": "events",
+    "load_dataset": "datasets",
+}
+__all__ = ["InputError", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> object:
+    """Return what one of the modules offers under this name."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class InputError(ValueError):

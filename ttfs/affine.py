@@ -9,9 +9,9 @@ What is needed of W beside W x comes from applying the same chain with other num
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -21,14 +21,33 @@ from torch import Tensor, nn
 
 from ttfs import InputError
 
+WEIGHTED = ("linear", "conv1d", "conv2d")  # operations with a matrix or a kernel
+MOST_DENSE = 2**24  # numbers of a matrix that is kept whole: 128 MB in float64
+BLOCK = 2**24  # numbers of a matrix made at a time
+
 
 class Step(NamedTuple):
-    """One affine operation of a chain: y = apply(x, weight, bias), linear in both."""
+    """One affine operation of a chain, linear in its weight and bias, and in x."""
 
-    apply: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-    weight: Tensor | None  # None: a mean, or a change of shape
-    bias: Tensor | None
-    terms: int  # that are added up in one of its outputs
+    kind: str  # one of OPERATIONS
+    weight: Tensor | None = None  # None: a mean, or a change of shape
+    bias: Tensor | None = None
+    settings: dict = {}  # a convolution's stride ..., a mean's kernel_size ...: torch's own words
+
+    def apply(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Return what the operation does to x with these numbers."""
+        return OPERATIONS[self.kind](x, weight, bias, **self.settings)
+
+    @property
+    def terms(self) -> int:
+        """How many terms are added up in one of its outputs."""
+        match self.kind:
+            case kind if kind in WEIGHTED:
+                return self.weight[0].numel()
+            case "mean1d" | "mean2d":
+                dimensions = int(self.kind[-2])
+                return int(np.broadcast_to(self.settings["kernel_size"], dimensions).prod())
+        return 1 if self.kind == "scale" else 0
 
 
 class Affine:
@@ -40,40 +59,71 @@ class Affine:
     @classmethod
     def dense(cls, weight: Tensor, bias: Tensor) -> "Affine":
         """Return full connections: ``weight`` is (n_in, n_out), ``bias`` (n_out,)."""
-        return cls([Step(F.linear, weight.T, bias, len(weight))], [len(weight)])
+        return cls([Step("linear", weight.T, bias)], [len(weight)])
 
     @classmethod
     def of(cls, module: nn.Module, shape: Sequence[int]) -> "Affine":
         """Return what a torch module does, in eval mode, to inputs of ``shape`` (no batch)."""
-        synapses = cls(_steps(module), shape)
+        synapses = cls((), shape)
+        for part in leaves(module):
+            synapses = synapses.then(part)
+        return synapses
+
+    def then(self, module: nn.Module) -> "Affine":
+        """Return these synapses followed by one more module, in eval mode.
+
+        InputError if it is not known to be affine, or takes no inputs of the shape that there is.
+        """
+        step = step_of(module, self.shape_out)
+        if step is None:
+            return self
+        synapses = Affine([*self.steps, step], self.shape)
         try:
-            synapses(synapses._like_inputs(torch.zeros))
+            synapses.shape_out  # noqa: B018, a cached property: it tries the step
         except (RuntimeError, ValueError, IndexError) as error:
             raise InputError(
-                f"{module} takes no inputs of shape {tuple(shape)}: {error}"
+                f"{module} takes no inputs of shape {tuple(self.shape_out)}: {error}"
             ) from error
         return synapses
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return W x + b, (n_batch, n_out), of x, (n_batch, n_in), in the dtype of x."""
+        y = self._shaped(x).flatten(1)
+        return y.clone() if y.data_ptr() == x.data_ptr() else y  # never the inputs themselves
+
+    def _shaped(self, x: Tensor) -> Tensor:
+        """Return W x + b, (n_batch, *shape_out)."""
         y = x.unflatten(1, self.shape) if len(self.shape) > 1 else x
         for step in self.steps:
             weight, bias = (v if v is None else v.to(x) for v in (step.weight, step.bias))
             y = step.apply(y, weight, bias)
-        y = y.flatten(1)
-        return y.clone() if y.data_ptr() == x.data_ptr() else y  # never the inputs themselves
+        return y
 
     @property
     def n_in(self) -> int:
         """Number of inputs."""
         return math.prod(self.shape)
 
+    @cached_property
+    def shape_out(self) -> tuple[int, ...]:
+        """The shape of one output, before it is made flat: (n_channels, height, width), say."""
+        return self.shape_on("cpu")
+
+    def shape_on(self, device: str) -> tuple[int, ...]:
+        """Return the shape of one output, tried on a device; on "meta" it takes no memory."""
+        return tuple(self._shaped(torch.zeros(1, self.n_in, device=device)).shape[1:])
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs, the layer's neurons."""
+        return math.prod(self.shape_out)
+
     @property
     def is_dense(self) -> bool:
         """Whether this is one step of full connections, with a bias."""
         if len(self.steps) != 1 or len(self.shape) != 1:
             return False
-        return self.steps[0].apply is F.linear and self.steps[0].bias is not None
+        return self.steps[0].kind == "linear" and self.steps[0].bias is not None
 
     @property
     def roundings(self) -> int:
@@ -85,11 +135,62 @@ class Affine:
         return self.steps[0].bias if self.is_dense else self(self._like_inputs(torch.zeros))[0]
 
     def matrix(self) -> Tensor:
-        """Return W as (n_in, n_out): as it is kept if dense, else in float64."""
+        """Return W as (n_in, n_out): as it is kept if dense, else in float64.
+
+        InputError if it would take more than MOST_DENSE numbers; ``sparse_rows`` takes fewer.
+        """
         if self.is_dense:
             return self.steps[0].weight.T
-        identity = torch.diag(self._like_inputs(torch.ones)[0])
-        return self.changed(lambda weight: weight)(identity)
+        if not self.is_small:
+            raise InputError(
+                f"a matrix of {self.n_in:,} x {self.n_out:,} takes too much memory: "
+                f"sparse_rows() keeps what is not 0"
+            )
+        return torch.cat(list(self.row_blocks()))
+
+    @property
+    def n_synapses(self) -> int:
+        """Number of connections, from an input to an output."""
+        kinds = [step.kind for step in self.steps]
+        if sum(kind in WEIGHTED for kind in kinds) < 2 and not {"mean1d", "mean2d"} & {*kinds}:
+            return int(self.sums(torch.ones_like).sum())
+        return sum(int((block != 0).sum()) for block in self.row_blocks())
+
+    @property
+    def is_small(self) -> bool:
+        """Whether W is kept as a matrix anyway, or takes no more than MOST_DENSE numbers as one."""
+        return self.is_dense or self.n_in * self.n_out <= MOST_DENSE
+
+    def sparse_rows(self) -> tuple[Tensor, Tensor]:
+        """Return where W is not 0, and what it is there: (n_in, k) columns, and float64 values.
+
+        k is the largest number of neurons that an input reaches; shorter rows end in zeros, at
+        column 0.
+        """
+        rows = [_compressed(block) for block in self.row_blocks()]
+        k = max(columns.shape[1] for columns, _ in rows)
+        padded = (
+            [F.pad(part, (0, k - part.shape[1])) for part in parts]
+            for parts in zip(*rows, strict=True)
+        )
+        columns, values = map(torch.cat, padded)
+        return columns, values
+
+    def row_blocks(self) -> Iterator[Tensor]:
+        """Yield W, float64, in blocks of rows, one per input, of at most BLOCK numbers or a row.
+
+        A lone weight times 1 is exact in float32, where torch convolves seven times faster.
+        """
+        chain, ones = self.changed(lambda weight: weight), self._like_inputs(torch.ones)[0]
+        if len(self.steps) == 1 and self.steps[0].weight is not None:
+            weight = self.steps[0].weight
+            ones = ones.float() if torch.equal(weight.float().to(weight), weight) else ones
+        n_rows = max(1, BLOCK // self.n_out)
+        for first in range(0, self.n_in, n_rows):
+            rows = ones[first : first + n_rows]
+            block = rows.new_zeros(len(rows), self.n_in)
+            block.diagonal(first).copy_(rows)
+            yield chain(block).double()
 
     def sums(self, weight: Callable[[Tensor], Tensor] = lambda weight: weight) -> Tensor:
         """Return sum_j f(W_ij), (n_out,) float64; for a chain |W2 W1| is taken as |W2| |W1|."""
@@ -124,14 +225,34 @@ class Affine:
             first = weighted[0]
             steps[first] = steps[first]._replace(weight=steps[first].weight * gain)
         else:
-            steps.append(Step(_scale, torch.tensor([gain], dtype=torch.float64), None, 1))
+            steps.append(Step("scale", torch.tensor([gain], dtype=torch.float64)))
         return Affine(steps, self.shape)
+
+    def simplified(self) -> "Affine":
+        """Return the same in fewer steps, with scales multiplied into weights before them, float64.
+
+        Inputs are flat anyway: what makes them flat at first is left out.
+        """
+        steps, shape = [], self.shape
+        for step in self.steps:
+            if step.kind == "flatten" and not steps:
+                shape = Affine([step], shape).shape_out
+                continue
+            is_last = steps and (steps[-1].kind in WEIGHTED[1:] or len(shape) == 1)
+            if step.kind == "scale" and is_last and steps[-1].kind in WEIGHTED:
+                before, gain = steps.pop(), step.weight.double()
+                weight = before.weight.double() * gain.view(-1, *[1] * (before.weight.ndim - 1))
+                bias = torch.zeros_like(gain) if step.bias is None else step.bias.double()
+                if before.bias is not None:
+                    bias = before.bias.double() * gain + bias
+                step = before._replace(weight=weight, bias=bias.expand(len(weight)))
+            steps.append(step)
+        return Affine(steps, shape)
 
     def normalised(self, norm: nn.BatchNorm1d) -> "Affine":
         """Return full connections that do what these and then a normalisation in eval mode do."""
-        steps = _steps(nn.Sequential(nn.Flatten(), norm))
-        chain = Affine([*self.steps, *steps], self.shape)
-        return Affine.dense(*(v.to(norm.weight.dtype) for v in (chain.matrix(), chain.bias())))
+        found, dtype = self.then(norm).simplified(), norm.weight.dtype
+        return Affine.dense(found.matrix().to(dtype), found.bias().to(dtype))
 
     def of_raw_inputs(self, mean: float, deviation: float) -> "Affine":
         """Return x -> W (x - mean) / deviation + b in float64."""
@@ -140,19 +261,28 @@ class Affine:
             return Affine.dense(weight, self.bias().double() - mean * weight.sum(0))
         numbers = torch.tensor([[1.0], [-mean]], dtype=torch.float64) / deviation
         chain = self.changed(Tensor.double, Tensor.double)
-        return Affine([Step(_scale, *numbers, 1), *chain.steps], self.shape)
+        return Affine([Step("scale", *numbers), *chain.steps], self.shape)
 
 
 @dataclass(frozen=True)
 class MaxPool:
     """Max-pooling of times left, exact: the earliest spike of a group has the most time left."""
 
-    module: nn.MaxPool1d | nn.MaxPool2d
+    module: nn.Module  # MaxPool1d, MaxPool2d, or a Sequential of them
     shape: tuple[int, ...]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the largest value of each group, (n_batch, n_groups)."""
         return self.module(x.unflatten(1, self.shape)).flatten(1)
+
+    def then(self, module: nn.MaxPool1d | nn.MaxPool2d) -> "MaxPool":
+        """Return this and then one more."""
+        return MaxPool(nn.Sequential(*leaves(self.module), module), self.shape)
+
+    @property
+    def shape_out(self) -> tuple[int, ...]:
+        """The shape of one output."""
+        return tuple(self.module(torch.zeros(1, *self.shape)).shape[1:])
 
     @property
     def n_in(self) -> int:
@@ -160,29 +290,75 @@ class MaxPool:
         return math.prod(self.shape)
 
 
-def _steps(module: nn.Module) -> list[Step]:
-    """Return the steps of a module; InputError if it is not known to be affine."""
+def _compressed(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places and values of what is not 0 in each row, shorter rows padded with zeros."""
+    row, column = (block != 0).nonzero(as_tuple=True)
+    counts = row.bincount(minlength=len(block))
+    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+    columns = column.new_zeros(len(block), int(counts.max()))
+    values = block.new_zeros(columns.shape)
+    columns[row, place], values[row, place] = column, block[row, column]
+    return columns, values
+
+
+def leaves(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that a Sequential, nested or not, applies one after the other."""
+    if isinstance(module, nn.Sequential):
+        return [leaf for child in module for leaf in leaves(child)]
+    return [module]
+
+
+def step_of(module: nn.Module, shape: Sequence[int]) -> Step | None:
+    """Return what a module does to inputs of ``shape`` in eval mode, None if it leaves them alone.
+
+    InputError if it is not known to be affine.
+    """
     match module:
-        case nn.Sequential():
-            return [step for child in module for step in _steps(child)]
         case nn.Linear():
-            return [Step(F.linear, *_numbers(module), module.in_features)]
+            return Step("linear", *_numbers(module))
         case nn.Conv1d() | nn.Conv2d() if module.padding_mode == "zeros":
-            function = F.conv1d if isinstance(module, nn.Conv1d) else F.conv2d
-            geometry = ("stride", "padding", "dilation", "groups")
-            apply = partial(function, **{name: getattr(module, name) for name in geometry})
-            return [Step(apply, *_numbers(module), module.weight[0].numel())]
+            kind = "conv1d" if isinstance(module, nn.Conv1d) else "conv2d"
+            return Step(kind, *_numbers(module), _settings(module, CONVOLUTION))
         case nn.BatchNorm1d() | nn.BatchNorm2d() if module.running_mean is not None:
-            return [_normalisation(module)]
-        case nn.AvgPool1d() | nn.AvgPool2d():
-            dimensions = 2 if isinstance(module, nn.AvgPool2d) else 1
-            terms = int(np.broadcast_to(module.kernel_size, dimensions).prod())
-            return [Step(partial(_reshape, module), None, None, terms)]
-        case nn.Flatten(start_dim=1):
-            return [Step(partial(_reshape, module), None, None, 0)]
-        case nn.Dropout() | nn.Identity():  # in eval mode both return their input
-            return []
+            return _normalisation(module)
+        case nn.AvgPool1d():
+            return Step("mean1d", settings=_settings(module, MEAN))
+        case nn.AvgPool2d():
+            return Step("mean2d", settings=_settings(module, MEAN + ("divisor_override",)))
+        case nn.AdaptiveAvgPool1d() | nn.AdaptiveAvgPool2d() if _is_one(module.output_size):
+            kind = "mean1d" if isinstance(module, nn.AdaptiveAvgPool1d) else "mean2d"
+            kernel = nn.AvgPool1d if kind == "mean1d" else nn.AvgPool2d
+            return step_of(kernel(tuple(shape[1:])), shape)
+        case nn.Flatten() if module.start_dim > 0:
+            ends = {"start_dim": module.start_dim, "end_dim": module.end_dim}
+            return Step("flatten", settings=ends)
+        case nn.Dropout() | nn.Dropout1d() | nn.Dropout2d() | nn.Identity():
+            return None  # in eval mode they return their input
+        case nn.Module(mean=mean, std=deviation) if is_standardisation(module):
+            mean, deviation = torch.broadcast_tensors(
+                *(torch.as_tensor(v, dtype=torch.float64).reshape(-1) for v in (mean, deviation))
+            )
+            return Step("scale", 1 / deviation, -mean / deviation)
     raise InputError(f"{module} is not known to be affine: it cannot be synapses")
+
+
+CONVOLUTION = ("stride", "padding", "dilation", "groups")
+MEAN = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+
+
+def is_standardisation(module: nn.Module) -> bool:
+    """Return whether a module is torchvision's Normalize, of either kind."""
+    kind = type(module)
+    return kind.__name__ == "Normalize" and kind.__module__.startswith("torchvision.transforms")
+
+
+def _is_one(output_size) -> bool:
+    return output_size in (1, (1,), (1, 1), [1], [1, 1])
+
+
+def _settings(module: nn.Module, names: Sequence[str]) -> dict:
+    """Return a module's settings by name."""
+    return {name: getattr(module, name) for name in names}
 
 
 def _numbers(module: nn.Module) -> tuple[Tensor, Tensor | None]:
@@ -197,7 +373,7 @@ def _normalisation(module: nn.BatchNorm1d | nn.BatchNorm2d) -> Step:
     if module.affine:
         gamma, beta = (number.double() for number in _numbers(module))
         weight, bias = gamma * weight, gamma * bias + beta
-    return Step(_scale, weight, bias, 1)
+    return Step("scale", weight, bias)
 
 
 def _scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -207,6 +383,12 @@ def _scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x if bias is None else x + bias.view(channels)
 
 
-def _reshape(module: nn.Module, x: Tensor, *_) -> Tensor:
-    """Return what a module without numbers does."""
-    return module(x)
+OPERATIONS = {
+    "linear": F.linear,
+    "conv1d": F.conv1d,
+    "conv2d": F.conv2d,
+    "scale": _scale,
+    "mean1d": lambda x, weight, bias, **settings: F.avg_pool1d(x, **settings),
+    "mean2d": lambda x, weight, bias, **settings: F.avg_pool2d(x, **settings),
+    "flatten": lambda x, weight, bias, **settings: x.flatten(**settings),
+}

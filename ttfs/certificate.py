@@ -29,10 +29,12 @@ def certificate(
     images: Tensor,
     ways: Sequence[tuple[str, str]],
     after_batch: Callable[[int], None] = lambda n_images: None,
+    device: str = "cpu",
 ) -> list[dict]:
     """Return a row per precision, engine and layer, the output last: errors beside their bounds.
 
     ``ways`` are the (dtype, engine) to certify; ``after_batch`` is told how many images are done.
+    What is simulated on a ``device`` is judged on the CPU.
     """
     simulators = {engine: simulator(engine) for _, engine in ways}
     found = {way: [_Worst() for _ in snn.layers] for way in ways}
@@ -42,7 +44,8 @@ def certificate(
         classes = relu.values[-1].argmax(1)
         largest = [value.abs().max().item() for value in relu.values]
         for dtype, engine in ways:
-            simulation = simulators[engine](snn, batch.to(getattr(torch, dtype)))
+            pixels = batch.to(device, getattr(torch, dtype))
+            simulation = simulators[engine](snn, pixels).cpu()
             agreements[dtype, engine] += int((simulation.predictions == classes).sum())
             errors = layer_errors(snn, relu, batch, simulation, engine)
             for worst, *layer in zip(found[dtype, engine], errors, largest, strict=True):

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ttfs import InputError
 from ttfs.coding import INPUT, Window, checked_pixels
-from ttfs.network import Layer, ReluNetwork, checked_network
+from ttfs.network import LAYER_COLUMNS, Layer, ReluNetwork, checked_network, layer_rows
 from ttfs.neurons import NEURONS, Neuron
+from ttfs.torch_model import aligned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,18 @@ class SpikingLayer(Layer):
         return self.neuron.slope_before(self.synapses)
 
     @cached_property
+    def sparse_rows(self) -> tuple[Tensor, Tensor]:
+        """Where the synapses' matrix is not 0 (``Affine.sparse_rows``): made once."""
+        return self.synapses.sparse_rows()
+
+    @cached_property
     def threshold(self) -> Tensor:
         """The potential at which each neuron fires, (n_out,) float64."""
         start = self.slope_before * (self.t_min - self.t_start)
         return self.window.length - self.synapses.bias().double() + start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpikingNetwork:
     """A converted network: hidden spiking layers and, last, a read-out layer.
 
@@ -63,6 +69,12 @@ class SpikingNetwork:
 
     neuron: Neuron
     layers: tuple[SpikingLayer, ...]
+
+    def __repr__(self) -> str:
+        windows = [f"{la.t_min:g} to {la.t_max:g}" for la in self.hidden]
+        windows.append(f"read at {self.t_read:g}")
+        rows = zip(layer_rows(self.layers), windows, strict=True)
+        return aligned([(*LAYER_COLUMNS, "window"), *((*row, window) for row, window in rows)])
 
     @property
     def hidden(self) -> tuple[SpikingLayer, ...]:
@@ -156,7 +168,9 @@ def convert(
     windows.append(Window(network.depth, windows[-1].t_max, math.inf))
     models = [NEURONS[neuron]] * (network.depth - 1) + [NEURONS["B1"]]  # the read-out only sums
     layers = tuple(
-        SpikingLayer(layer.synapses, layer.pool, neuron=model, before=before, window=window)
+        SpikingLayer(
+            layer.synapses, layer.pool, layer.made_of, neuron=model, before=before, window=window
+        )
         for layer, model, before, window in zip(
             network.layers, models, windows[:-1], windows[1:], strict=True
         )

@@ -1,9 +1,10 @@
-"""Images and labels: MNIST, or scikit-learn's digits where MNIST cannot be had.
+"""Images and labels: MNIST, Fashion-MNIST, or scikit-learn's digits where MNIST cannot be had.
 
-Pixels are divided by 255 (MNIST) or 16 (digits), and nothing else is ever done to them: the same
+Pixels are divided by 255 or 16 (digits), and nothing else is ever done to them: the same
 preprocessing for training, calibration and test.
 """
 
+import contextlib
 import hashlib
 import http.client
 import logging
@@ -12,6 +13,7 @@ import socket
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,16 +24,29 @@ from torch import Tensor
 
 from ttfs import InputError
 
-DATASETS = ("auto", "mnist", "digits")
+DATASETS = ("auto", "mnist", "fashion", "digits")
 PATIENCE = 10.0  # seconds a download may stay without an answer
-VALIDATION = {"mnist": 5000, "digits": 200}  # the last training images, to choose when to stop
+VALIDATION = {
+    "mnist": 5000,
+    "fashion": 5000,
+    "digits": 200,
+}  # the last training images, to choose when to stop
 DIGITS_TEST = 300  # of scikit-learn's 1,797
 DIGITS_SPLIT_SEED = 0  # the split is the same for every run, whatever its seed
-MNIST_MD5 = {  # of the four uncompressed files
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+TORCHVISION = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # its classes, and their folders
+MD5 = {  # of the four uncompressed files
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
 }
 
 log = logging.getLogger(__name__)
@@ -49,10 +64,10 @@ def load_dataset(name: str, data_dir: Path | str = "data") -> tuple[Split, Split
 
     Parameters
     ----------
-    name : "mnist", "digits" or "auto"
+    name : "mnist", "fashion", "digits" or "auto"
         See ``choose_dataset`` for what "auto" takes.
     data_dir : path
-        Where ``MNIST/raw/*-ubyte`` lie, or are downloaded to.
+        Where ``MNIST/raw/*-ubyte`` or ``FashionMNIST/raw/*-ubyte`` lie, or are downloaded to.
 
     Raises
     ------
@@ -61,35 +76,37 @@ def load_dataset(name: str, data_dir: Path | str = "data") -> tuple[Split, Split
 
     """
     name = choose_dataset(name, data_dir)
-    train, test = _load_digits() if name == "digits" else _load_mnist(Path(data_dir))
+    train, test = _load_digits() if name == "digits" else _load_idx(name, Path(data_dir))
     n_train = len(train.labels) - VALIDATION[name]
     validation = Split(train.images[n_train:], train.labels[n_train:])
     return Split(train.images[:n_train], train.labels[:n_train]), validation, test
 
 
 def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
-    """Return "mnist" or "digits"; "auto" is MNIST if on disk or downloadable, else digits.
+    """Return the data set's name; for "auto" MNIST if on disk or downloadable, else digits.
 
-    MNIST is downloaded here if it is wanted and missing. Falling back to digits logs a warning.
+    What is wanted and missing is downloaded here. Falling back to digits logs a warning.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     if name == "digits":
         return name
+    wanted = "mnist" if name == "auto" else name
+    files = f"{TORCHVISION[wanted]}/raw/*-ubyte"
     if Path(data_dir).exists() and not Path(data_dir).is_dir():
-        raise InputError(f"{data_dir} is not a folder; name one that has MNIST/raw/*-ubyte")
-    if mnist_on_disk(data_dir):
-        return "mnist"
+        raise InputError(f"{data_dir} is not a folder; name one that has {files}")
+    if on_disk(wanted, data_dir):
+        return wanted
     supply = (
-        f"put the four MNIST files into {Path(data_dir) / 'MNIST' / 'raw'}, or name a folder that "
-        f"has MNIST/raw/*-ubyte with --data-dir or TTFS_DATA_DIR"
+        f"put the four {TORCHVISION[wanted]} files into {_folder(wanted, data_dir)}, or name a "
+        f"folder that has {files} with --data-dir or TTFS_DATA_DIR"
     )
     try:
-        _download_mnist(Path(data_dir))
+        _download(wanted, Path(data_dir))
     except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError after the last URL
-        if name == "mnist":
+        if name != "auto":
             raise InputError(
-                f"MNIST is neither on disk nor to be had ({error}); {supply}"
+                f"{TORCHVISION[wanted]} is neither on disk nor to be had ({error}); {supply}"
             ) from error
         rule = "=" * 100
         log.warning(
@@ -98,51 +115,71 @@ def choose_dataset(name: str, data_dir: Path | str = "data") -> str:
             f"For MNIST, {supply}.\n{rule}"
         )
         return "digits"
-    return "mnist"
+    return wanted
 
 
-def mnist_on_disk(data_dir: Path | str) -> bool:
-    """Whether any of MNIST's files is there; whether it is whole shows when it is read."""
-    return any((Path(data_dir) / "MNIST" / "raw" / name).exists() for name in MNIST_MD5)
+def on_disk(name: str, data_dir: Path | str) -> bool:
+    """Whether any of a data set's files is there; whether it is whole shows when it is read."""
+    return any((_folder(name, data_dir) / file).exists() for file in MD5[name])
 
 
-def _load_mnist(data_dir: Path) -> tuple[Split, Split]:
-    """Return MNIST's 60,000 training and 10,000 test images; InputError unless every byte is so."""
-    from torchvision.datasets import MNIST  # a second to import, and only MNIST needs it
+def _folder(name: str, data_dir: Path | str) -> Path:
+    """Return where torchvision keeps a data set's four files."""
+    return Path(data_dir) / TORCHVISION[name] / "raw"
 
-    for name, md5 in MNIST_MD5.items():
-        file = data_dir / "MNIST" / "raw" / name
+
+def _torchvision(name: str):
+    """Return torchvision's class of a data set."""
+    with _needing("torchvision"):
+        import torchvision.datasets  # a second to import, and digits do not need it
+    return getattr(torchvision.datasets, TORCHVISION[name])
+
+
+@contextlib.contextmanager
+def _needing(package: str) -> Iterator[None]:
+    """Say in one line what to install if a package is missing that only data need."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{package} is not installed; pip install 'ttfs[data]'") from error
+
+
+def _load_idx(name: str, data_dir: Path) -> tuple[Split, Split]:
+    """Return 60,000 training and 10,000 test images; InputError unless every byte is as it was."""
+    for file_name, md5 in MD5[name].items():
+        file = _folder(name, data_dir) / file_name
         found = hashlib.md5(file.read_bytes()).hexdigest() if file.exists() else None
         if found != md5:
-            fault = "is missing" if found is None else f"is not MNIST's: its MD5 is not {md5}"
-            raise InputError(f"{file} {fault}; delete {file.parent} and supply MNIST again")
-    train, test = (MNIST(data_dir, train=train) for train in (True, False))
-    return _mnist_split(train), _mnist_split(test)
+            whose = f"is not {TORCHVISION[name]}'s: its MD5 is not {md5}"
+            fault = "is missing" if found is None else whose
+            raise InputError(
+                f"{file} {fault}; delete {file.parent} and supply {TORCHVISION[name]} again"
+            )
+    train, test = (_torchvision(name)(data_dir, train=train) for train in (True, False))
+    return _split(train), _split(test)
 
 
-def _mnist_split(data) -> Split:
+def _split(data) -> Split:
     """Return torchvision's bytes as pixels in [0, 1]."""
     return Split(data.data.reshape(-1, 784).float() / 255, data.targets.long())
 
 
-def _download_mnist(data_dir: Path) -> None:
-    """Download MNIST with torchvision, whole or not at all.
+def _download(name: str, data_dir: Path) -> None:
+    """Download a data set with torchvision, whole or not at all.
 
     Raises OSError within PATIENCE if no server answers.
     """
-    from torchvision.datasets import MNIST
-
-    _ask_a_mirror(MNIST.mirrors, MNIST.resources[3][0])
+    source, raw = _torchvision(name), _folder(name, data_dir)
+    _ask_a_mirror(source.mirrors, source.resources[3][0])
     data_dir.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".mnist-") as temporary:
-            MNIST(temporary, download=True)
-            raw = data_dir / "MNIST" / "raw"
+            source(temporary, download=True)
             raw.mkdir(parents=True, exist_ok=True)
-            for name in MNIST_MD5:
-                os.replace(Path(temporary) / "MNIST" / "raw" / name, raw / name)
+            for file in MD5[name]:
+                os.replace(_folder(name, temporary) / file, raw / file)
     finally:
         socket.setdefaulttimeout(before)
 
@@ -172,8 +209,8 @@ def _ask_a_mirror(mirrors: list[str], file: str) -> None:
 
 def _load_digits() -> tuple[Split, Split]:
     """Return scikit-learn's 1,797 real digits, enlarged from 8 x 8 to 28 x 28, split once."""
-    from sklearn.datasets import load_digits  # a second to import, and only digits needs it
-
+    with _needing("scikit-learn"):
+        from sklearn.datasets import load_digits  # a second to import, and only digits needs it
     data = load_digits()
     small = torch.from_numpy(data.images).float().unsqueeze(1) / 16
     large = F.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)

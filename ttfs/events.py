@@ -5,7 +5,7 @@ clock of its own, started at t_start (the previous layer's t_min), so that time 
 late the window is.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from ttfs.coding import encode
 from ttfs.conversion import SpikingLayer, SpikingNetwork, checked_inputs
 from ttfs.outcome import Simulation, crossing_counts
 
-BATCH = 500  # images integrated at a time: their potentials and slopes stay in the cache
+BATCH = 500  # images integrated at a time, at most
+CACHED = 200_000  # potentials at a time, so that they and their slopes stay in the cache
 
 
 def event_driven(
@@ -124,22 +125,52 @@ def _integrated(
     Crossings are found if they are ``watched``; otherwise all are ``inf``.
     """
     times = -layer.received(-times)  # of a pooled group, the earliest spike
-    weight, until = layer.synapses.matrix().to(times), layer.t_min - layer.t_start
+    until = layer.t_min - layer.t_start
     threshold = layer.threshold.to(times) if watched else None
-    if layer.neuron.forced:  # its own slope is one more input, which fires at t_start
-        times = torch.cat([times, times.new_zeros(len(times), 1)], dim=1)
-        weight = torch.cat([weight, layer.slope_before.to(times)[None]])
-    for part in times.split(BATCH):
-        potential, slope, first = _integrate(weight, part, until, threshold, corners)
+    spread, n_out = _spread(layer, times), layer.synapses.n_out
+    for part in times.split(max(1, min(BATCH, CACHED // n_out))):
+        silent = torch.isinf(part).to(part)
+        if layer.neuron.forced:  # its own slope is one more input, which fires at t_start
+            part = torch.cat([part, part.new_zeros(len(part), 1)], dim=1)
+        potential, slope, first = _integrate(spread, n_out, part, until, threshold, corners)
         if layer.neuron.forced:  # from t_min on every input has fired
-            slope = slope + torch.isinf(part).to(slope) @ weight
+            slope = slope + layer.synapses.changed(lambda weight: weight)(silent)
         else:
             slope = torch.ones_like(slope)
         yield potential, slope, first
 
 
+Spread = Callable[[Tensor, Tensor], None]  # adds to slopes, (m, n_out), what m inputs' spikes add
+
+
+def _spread(layer: SpikingLayer, like: Tensor) -> Spread:
+    """Return what adds to the slopes of each image the weights of the input that fires in it.
+
+    The weights are a matrix if it is small, else what is not 0 in each of its rows. An input after
+    the last is the neurons' own slope.
+    """
+    own = layer.slope_before.to(like)[None] if layer.neuron.forced else None
+    if layer.synapses.is_small:
+        weight = layer.synapses.matrix().to(like)
+        weight = weight if own is None else torch.cat([weight, own])
+        return lambda slope, sources: slope.add_(weight.index_select(0, sources))
+    columns, values = layer.sparse_rows[0].to(like.device), layer.sparse_rows[1].to(like)
+    n_in = layer.synapses.n_in
+
+    def spread(slope: Tensor, sources: Tensor) -> None:
+        if own is None:
+            slope.scatter_add_(1, columns[sources], values[sources])
+            return
+        is_own, sources = (sources == n_in)[:, None], sources.clamp(max=n_in - 1)
+        slope.scatter_add_(1, columns[sources], values[sources] * ~is_own)
+        slope.add_(is_own * own)
+
+    return spread
+
+
 def _integrate(
-    weight: Tensor,
+    spread: Spread,
+    n_out: int,
     times: Tensor,
     until: float,
     threshold: Tensor | None = None,
@@ -147,9 +178,10 @@ def _integrate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the potentials and slopes at the time ``until``, and each first crossing before it.
 
-    ``weight`` is (n_in, n_out); ``times``, (n_batch, n_in), are when each input fires, ``inf`` if
-    it does not, and ``until`` is later. Without a ``threshold``, (n_out,), no crossing is found. In
-    a batch of one, every event's time and the potentials then are appended to ``corners``.
+    ``spread`` adds a spike's weights to the slopes of n_out neurons; ``times``, (n_batch, n_in),
+    are when each input fires, ``inf`` if it does not, and ``until`` is later. Without a
+    ``threshold``, (n_out,), no crossing is found. In a batch of one, every event's time and the
+    potentials then are appended to ``corners``.
     """
     # Row e of ``times`` has every image's e-th event. Images with many events come first, so that
     # those that have an e-th event are the first ``active[e]``.
@@ -164,7 +196,7 @@ def _integrate(
     durations = torch.diff(times, dim=0, prepend=start)[:, :, None]  # of the lines before events
     last = times.nan_to_num(posinf=-torch.inf).amax(0, keepdim=True) if n_events else start
     last = torch.where(torch.isfinite(last), last, start)[0]
-    potential = times.new_zeros(len(counts), weight.shape[1])
+    potential = times.new_zeros(len(counts), n_out)
     slope, first = torch.zeros_like(potential), torch.full_like(potential, torch.inf)
     armed = None if threshold is None else threshold.repeat(len(counts), 1)  # inf once it was met
     for event, m in enumerate(active):
@@ -178,7 +210,7 @@ def _integrate(
                 armed[:m],
                 first[:m],
             )
-        slope[:m].add_(weight.index_select(0, sources[event, :m]))  # the spike's weights
+        spread(slope[:m], sources[event, :m])
         if corners is not None:
             corners.append((times[event, 0].item(), potential.clone()))
     duration = (until - last)[:, None]

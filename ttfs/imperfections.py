@@ -12,7 +12,7 @@ from torch import Tensor
 from ttfs import InputError
 from ttfs.coding import Window
 from ttfs.conversion import SpikingNetwork
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import ReluNetwork
 from ttfs.neurons import FiringRule, crossing
 
 TERNARY = 1.6  # bits: log2 of three values
@@ -114,12 +114,7 @@ def quantised(
         coarse = torch.fake_quantize_per_channel_affine(exact, scale, zero, 0, -top, top)
         return straight_through(weight, coarse.to(weight))
 
-    return ReluNetwork.of_layers(
-        [
-            Layer(layer.synapses.changed(rounded, lambda b: b), layer.pool)
-            for layer in network.layers
-        ]
-    )
+    return network.mapped(lambda synapses: synapses.changed(rounded, lambda bias: bias))
 
 
 class _StraightThrough(torch.autograd.Function):

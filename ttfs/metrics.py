@@ -7,9 +7,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from ttfs.network import BATCH
 from ttfs.outcome import LayerAudit, Simulation, total
-
-BATCH = 1000  # images simulated at a time, to bound memory
 
 
 class Comparison(NamedTuple):
@@ -24,7 +23,11 @@ class Comparison(NamedTuple):
 
 
 def comparison(
-    relu_logits: Tensor, labels: Tensor, images: Tensor, simulate: Callable[[Tensor], Simulation]
+    relu_logits: Tensor,
+    labels: Tensor,
+    images: Tensor,
+    simulate: Callable[[Tensor], Simulation],
+    device: str = "cpu",
 ) -> Comparison:
     """Return what a simulator does with images, batch by batch, beside the ReLU network.
 
@@ -36,12 +39,14 @@ def comparison(
     images : (n_images, n_in) tensor
     simulate : callable
         From a batch of images to a Simulation.
+    device : str
+        Where the images are simulated.
 
     """
     logits, audits, input_spikes = [], [], 0
     for part in images.split(BATCH):
-        simulation = simulate(part)
-        logits.append(simulation.logits)
+        simulation = simulate(part.to(device))
+        logits.append(simulation.logits.cpu())
         audits.append(simulation.audit)
         input_spikes += int((simulation.inputs > 0).sum())
     logits = torch.cat(logits)

@@ -1,8 +1,8 @@
 """The ReLU network that is converted: its layers, and the reference every simulator must meet."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from ttfs import InputError
 from ttfs.affine import Affine, MaxPool
 from ttfs.coding import flat_batch
+from ttfs.torch_model import TOLERANCE, aligned, check, difference
 
 ROWS = 1000  # of a matrix, looked at together
+BATCH = 1000  # images at a time, to bound memory
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Layer:
 
     synapses: Affine
     pool: MaxPool | None = None  # of the inputs, before the synapses
+    made_of: str = ""  # modules of a torch model
 
     def received(self, x: Tensor) -> Tensor:
         """Return what reaches the synapses of the inputs x, (n_batch, n_in): the pooled ones."""
@@ -57,7 +60,7 @@ class ReluNetwork:
         if isinstance(weights, nn.Module | dict):
             checked_network(weights)
         checked_sizes(weights, biases)
-        pairs = zip(map(_own_tensor, weights), map(_own_tensor, biases), strict=True)
+        pairs = zip(map(own_tensor, weights), map(own_tensor, biases), strict=True)
         self.layers = tuple(Layer(Affine.dense(weight, bias)) for weight, bias in pairs)
 
     @classmethod
@@ -73,15 +76,59 @@ class ReluNetwork:
                 raise InputError(f"layer {n} takes {layer.n_in} inputs; there are {size}")
         return network
 
+    @classmethod
+    def from_torch(
+        cls, model: nn.Module, input_shape: int | Sequence[int] | None = None
+    ) -> "ReluNetwork":
+        """Return the network that does what a torch model does in eval mode.
+
+        The model is an ``nn.Sequential``, nested or not, of Linear, Conv1d, Conv2d, BatchNorm1d,
+        BatchNorm2d, AvgPool, AdaptiveAvgPool to 1, MaxPool, Flatten, Dropout, Identity and ReLU,
+        and torchvision's Normalize. It stays as it is. ``print(network)`` shows what became of it;
+        ``ttfs.torch_model.check`` says it of a model without converting it.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Of inputs in [0, 1].
+        input_shape : int or sequence of int
+            Of one input, without the batch, such as 784 or (1, 28, 28). None: the first module is
+            Linear, and says it.
+
+        Raises
+        ------
+        InputError
+            If any module cannot be converted exactly; all such are named, with a remedy.
+
+        """
+        report = check(model, input_shape)
+        if report.faults:
+            raise InputError(f"the model cannot be converted: {'; '.join(report.faults)}")
+        network = cls.of_layers([Layer(*layer) for layer in report.layers])
+        found = difference(model, network.logits, report.input_shape)
+        if not found <= TOLERANCE:
+            raise InputError(
+                f"the model does something else than its modules say: logits differ by {found:.0e}"
+            )
+        return network
+
+    def __repr__(self) -> str:
+        return aligned([LAYER_COLUMNS, *layer_rows(self.layers)])
+
     @property
     def architecture(self) -> list[int]:
         """Layer sizes from the input to the output, such as [784, 400, 10]."""
-        return [self.layers[0].n_in] + [len(layer.synapses.bias()) for layer in self.layers]
+        return [self.layers[0].n_in] + [layer.synapses.n_out for layer in self.layers]
 
     @property
     def depth(self) -> int:
         """Number of weight layers, hidden + output."""
         return len(self.layers)
+
+    @property
+    def is_fully_connected(self) -> bool:
+        """Whether every layer is one matrix."""
+        return all(layer.synapses.is_dense and layer.pool is None for layer in self.layers)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -92,6 +139,22 @@ class ReluNetwork:
     def biases(self) -> list[Tensor]:
         """The layers' (n_out,) biases."""
         return [layer.synapses.bias() for layer in self.layers]
+
+    def mapped(self, change: Callable[[Affine], Affine]) -> "ReluNetwork":
+        """Return the network with every layer's synapses changed."""
+        layers = self.layers
+        return self.of_layers([replace(la, synapses=change(la.synapses)) for la in layers])
+
+    def changed(self, number: Callable[[Tensor], Tensor]) -> "ReluNetwork":
+        """Return the network with every tensor of weights or biases changed."""
+        return self.mapped(lambda synapses: synapses.changed(number, number))
+
+    @property
+    def numbers(self) -> list[Tensor]:
+        """All tensors of weights and biases, as their layers keep them."""
+        steps = [step for layer in self.layers for step in layer.synapses.steps]
+        numbers = (number for step in steps for number in (step.weight, step.bias))
+        return [number for number in numbers if number is not None]
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return every hidden layer's activations max(0, W x + b), and the logits.
@@ -116,17 +179,32 @@ class ReluNetwork:
         return self.forward(x)[0]
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return the output layer's (n_batch, n_classes) logits."""
-        return self.forward(x)[1]
+        """Return the output layer's (n_batch, n_classes) logits; activations are not kept."""
+        parts = torch.as_tensor(x).split(BATCH)
+        return torch.cat([self.forward(part)[1] for part in parts]) if parts else self.forward(x)[1]
+
+
+LAYER_COLUMNS = ("layer", "made of", "inputs", "neurons", "synapses")
+
+
+def layer_rows(layers: Sequence[Layer]) -> list[tuple[str, ...]]:
+    """Return a row of LAYER_COLUMNS per layer, for people to read."""
+    rows = []
+    for n, layer in enumerate(layers, start=1):
+        name = "read-out" if n == len(layers) else f"{n}"
+        what = layer.made_of or ("full connections" if layer.synapses.is_dense else "a chain")
+        what += "" if layer.pool is None else ", after a maximum"
+        sizes = (layer.n_in, layer.synapses.n_out, layer.synapses.n_synapses)
+        rows.append((name, what, *(f"{size:,}" for size in sizes)))
+    return rows
 
 
 def checked_network(network) -> ReluNetwork:
     """Return the network; InputError, with the call that makes one, if it is something else."""
     if not isinstance(network, ReluNetwork):
         raise InputError(
-            f"{type(network).__name__} is not a ReluNetwork; of a torch model's linear layers, "
-            f"ReluNetwork([layer.weight.T for layer in linear_layers], [layer.bias for layer in "
-            f"linear_layers]) makes one"
+            f"{type(network).__name__} is not a ReluNetwork; of a torch model, "
+            f"ReluNetwork.from_torch(model, input_shape) makes one"
         )
     return network
 
@@ -148,8 +226,17 @@ def unstandardised(network: ReluNetwork, mean: float, deviation: float) -> ReluN
     if not 0 < deviation < math.inf or not math.isfinite(mean):
         raise InputError(f"mean {mean} and deviation {deviation}: the deviation must be positive")
     first, *others = checked_network(network).layers
-    raw = Layer(first.synapses.of_raw_inputs(mean, deviation), first.pool)
+    raw = replace(first, synapses=first.synapses.of_raw_inputs(mean, deviation))
     return ReluNetwork.of_layers([raw, *others])
+
+
+def check_arrays(weights: Sequence, biases: Sequence) -> None:
+    """Raise InputError unless there are as many of each, numeric, finite and not empty."""
+    if len(weights) != len(biases):
+        raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
+    for n, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        _checked_shape(weight, f"weights[{n}]", range(1, 5))
+        _checked_shape(bias, f"biases[{n}]", [1])
 
 
 def checked_sizes(weights: Sequence, biases: Sequence) -> list[int]:
@@ -159,8 +246,8 @@ def checked_sizes(weights: Sequence, biases: Sequence) -> list[int]:
     """
     if len(weights) == 0 or len(weights) != len(biases):
         raise InputError(f"{len(weights)} weight arrays and {len(biases)} bias arrays")
-    shapes = [_checked_shape(w, f"weights[{n}]", 2) for n, w in enumerate(weights)]
-    sizes = [_checked_shape(b, f"biases[{n}]", 1)[0] for n, b in enumerate(biases)]
+    shapes = [_checked_shape(w, f"weights[{n}]", [2]) for n, w in enumerate(weights)]
+    sizes = [_checked_shape(b, f"biases[{n}]", [1])[0] for n, b in enumerate(biases)]
     _check_chain(shapes, sizes)
     return [shapes[0][0], *sizes]
 
@@ -187,7 +274,7 @@ def _as_array(array) -> Tensor | np.ndarray:
     return array if isinstance(array, Tensor) else np.asarray(array)
 
 
-def _checked_shape(array, name: str, ndim: int) -> tuple[int, ...]:
+def _checked_shape(array, name: str, ndims: Sequence[int]) -> tuple[int, ...]:
     """Return an array's shape, after checking kind, dimensions, size and finiteness."""
     if isinstance(array, nn.Module):
         checked_network(array)
@@ -203,9 +290,12 @@ def _checked_shape(array, name: str, ndim: int) -> tuple[int, ...]:
         raise InputError(f"{name} is not numeric: dtype {array.dtype}")
     elif array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    if array.ndim != ndim or 0 in array.shape:
-        raise InputError(f"{name} has shape {tuple(array.shape)}, not {ndim} non-empty dimensions")
-    rows = array[None] if ndim == 1 else array
+    if array.ndim not in ndims or 0 in array.shape:
+        wanted = f"{ndims[0]}" if len(ndims) == 1 else f"{ndims[0]} to {ndims[-1]}"
+        raise InputError(
+            f"{name} has shape {tuple(array.shape)}, not {wanted} non-empty dimensions"
+        )
+    rows = array[None] if array.ndim == 1 else array
     for block in (rows[n : n + ROWS] for n in range(0, len(rows), ROWS)):
         finite = torch.isfinite if isinstance(block, Tensor) else np.isfinite
         if not finite(block).all():
@@ -213,7 +303,7 @@ def _checked_shape(array, name: str, ndim: int) -> tuple[int, ...]:
     return tuple(array.shape)
 
 
-def _own_tensor(array) -> Tensor:
+def own_tensor(array) -> Tensor:
     """Return a floating tensor with a copy of the numbers, in this machine's byte order."""
     array = _as_array(array)
     if isinstance(array, Tensor):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -94,6 +94,13 @@ class Simulation:
     logits: Tensor  # (n_batch, n_classes): output potentials at t_read
     counts: list[dict]  # one per hidden layer: what else its audit knows
     traces: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (n_points, 2): t, V
+
+    def cpu(self) -> "Simulation":
+        """Return the same in the processor's memory."""
+        time_left = [u.cpu() for u in self.time_left]
+        return replace(
+            self, inputs=self.inputs.cpu(), time_left=time_left, logits=self.logits.cpu()
+        )
 
     @property
     def predictions(self) -> Tensor:

@@ -13,9 +13,10 @@ import numpy as np
 
 from ttfs import InputError
 from ttfs.formats.contents import FormatError, FromTorchError, check_plain, shown
+from ttfs.formats.layers import described, layers_of
 from ttfs.formats.npz import START_OF_ARCHIVE, archived, unarchived
 from ttfs.formats.pickles import unpickled
-from ttfs.network import ReluNetwork, checked_sizes
+from ttfs.network import Layer, ReluNetwork, check_arrays, checked_sizes, own_tensor
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what torch.save wrote first, before it wrote archives
 FROM_TORCH = (
@@ -28,13 +29,14 @@ class ModelFileError(InputError):
     """A model file is missing, damaged, foreign or unsafe; the message names file and fault."""
 
 
-def model_path(folder: Path, dataset: str, depth: int) -> Path:
-    """Return where the network of this depth, trained on this data set, is kept.
+def model_path(folder: Path, dataset: str, depth: int, network: str = "mlp") -> Path:
+    """Return where the network of this kind and depth, trained on this data set, is kept.
 
     That is a pickle, or the .npz of the same name if there is one and no pickle. InputError if both
     are there.
     """
-    path = Path(folder) / f"{dataset}_{depth}_layer.pkl"
+    name = f"{depth}_layer" if network == "mlp" else network
+    path = Path(folder) / f"{dataset}_{name}.pkl"
     archive = path.with_suffix(".npz")
     if not archive.exists():
         return path
@@ -43,9 +45,10 @@ def model_path(folder: Path, dataset: str, depth: int) -> Path:
     return archive
 
 
-def output_folder(folder: Path, dataset: str) -> Path:
-    """Return the folder of a data set's results or figures: MNIST's own, else a subfolder."""
-    return Path(folder) if dataset == "mnist" else Path(folder) / dataset
+def output_folder(folder: Path, dataset: str, network: str = "mlp") -> Path:
+    """Return the folder of results or figures: itself for MLPs on MNIST, else a subfolder."""
+    parts = [name for name, usual in ((dataset, "mnist"), (network, "mlp")) if name != usual]
+    return Path(folder, *parts)
 
 
 @contextlib.contextmanager
@@ -79,20 +82,21 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
     """Keep the network in a file, as float32 arrays, with what else is to be kept.
 
     An archive of arrays if the name ends in ``.npz``, else a pickled dict. Its keys are
-    ``weights``, ``biases``, ``architecture`` and those of ``record`` (``accuracy``, settings,
+    ``weights``, ``biases``, ``architecture``, ``layers`` if any is more than full connections
+    (``ttfs.formats.layers``), and those of ``record`` (``accuracy``, settings,
     seed), whose values are built-ins.
     """
     path = Path(path)
-    if not all(layer.synapses.is_dense and layer.pool is None for layer in network.layers):
-        raise InputError("only a network of fully connected layers can be kept in a model file")
+    weights, biases, layers = network_arrays(network)
     record = {key: v.item() if isinstance(v, np.generic) else v for key, v in record.items()}
-    contents = record | {
-        "weights": [w.detach().cpu().float().contiguous().numpy() for w in network.weights],
-        "biases": [b.detach().cpu().float().contiguous().numpy() for b in network.biases],
+    contents = {
+        "weights": [w.detach().cpu().float().contiguous().numpy() for w in weights],
+        "biases": [b.detach().cpu().float().contiguous().numpy() for b in biases],
         "architecture": network.architecture,
-    }
-    if len(contents) < len(record) + 3:
-        raise InputError("weights, biases and architecture come from the network alone")
+    } | ({"layers": layers} if layers else {})
+    if record.keys() & {*contents, "layers"}:
+        raise InputError("weights, biases, architecture and layers come from the network alone")
+    contents = record | contents
     try:
         check_plain(contents, most_bytes=math.inf)
         as_archive = path.suffix == ".npz"
@@ -102,6 +106,14 @@ def save_network(path: Path, network: ReluNetwork, **record) -> None:
         raise InputError(f"{path} cannot keep this network: {error}") from error
     with written_atomically(path) as temporary:
         temporary.write_bytes(data)
+
+
+def network_arrays(network: ReluNetwork) -> tuple[list, list, list]:
+    """Return a network's weights, biases, and what else its layers are: nothing if all are full."""
+    if network.is_fully_connected:
+        return network.weights, network.biases, []
+    layers, weights, biases = described([(la.synapses, la.pool) for la in network.layers])
+    return weights, biases, layers
 
 
 def load_network(path: Path) -> ReluNetwork:
@@ -146,8 +158,13 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
             if not isinstance(array, np.ndarray):
                 what = f"{key}[{n}] is not a numeric array, but of type {type(array).__name__}"
                 raise ModelFileError(f"{path}: {what}")
+    network = None
     try:
-        sizes = checked_sizes(contents["weights"], contents["biases"])
+        if "layers" in contents:
+            network = _network_of_layers(contents)
+            sizes = network.architecture
+        else:
+            sizes = checked_sizes(contents["weights"], contents["biases"])
     except InputError as error:
         raise ModelFileError(f"{path}: {error}") from error
     stated = contents.get("architecture", sizes)
@@ -158,7 +175,16 @@ def network_of(contents: dict, path: Path) -> ReluNetwork:
     if list(stated) != sizes:
         what = f"architecture is {shown(str(stated[:9]))}, but the weights chain as"
         raise ModelFileError(f"{path}: {what} {shown(str(sizes[:9]))}")
-    return ReluNetwork(contents["weights"], contents["biases"])
+    return network or ReluNetwork(contents["weights"], contents["biases"])
+
+
+def _network_of_layers(contents: dict) -> ReluNetwork:
+    """Return the network of a file that describes its layers."""
+    weights, biases = contents["weights"], contents["biases"]
+    check_arrays(weights, biases)
+    numbers = ([own_tensor(array) for array in arrays] for arrays in (weights, biases))
+    layers = layers_of(contents["layers"], *numbers)
+    return ReluNetwork.of_layers([Layer(*layer) for layer in layers])
 
 
 def _contents(data: bytes) -> dict:
@@ -173,7 +199,10 @@ def _contents(data: bytes) -> dict:
 
 def _training_command(path: Path) -> str:
     """Return the command that makes a model file of this name, in the folder of models."""
-    dataset = " --dataset digits" if path.name.startswith("digits") else ""
+    dataset = path.name.partition("_")[0]
+    dataset = f" --dataset {dataset}" if dataset in ("digits", "fashion") else ""
+    if path.stem.endswith("_lenet"):
+        return f"python train_mnist_pytorch.py{dataset} --network lenet --augment"
     depth = re.search(r"_(\d{1,3})_layer", path.name)
     depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
     return f"python train_mnist_pytorch.py{dataset}{depths}"

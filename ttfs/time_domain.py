@@ -7,7 +7,7 @@ what network comes out (``delivered``), in which ``windows``, and what that does
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ttfs import InputError
 from ttfs.coding import INPUT
 from ttfs.conversion import SpikingLayer, convert
 from ttfs.hardware import Hardware
-from ttfs.network import Layer, ReluNetwork
+from ttfs.network import ReluNetwork
 from ttfs.outcome import Simulation
 from ttfs.simulation import propagate, simulate
 from ttfs.tuning import clock_lengths
@@ -72,7 +72,7 @@ def folded(network: ReluNetwork, norms: Sequence[nn.BatchNorm1d]) -> ReluNetwork
     pairs = zip(network.layers, [*norms, None], strict=True)
     return ReluNetwork.of_layers(
         [
-            Layer(layer.synapses.normalised(norm) if norm else layer.synapses, layer.pool)
+            replace(layer, synapses=layer.synapses.normalised(norm)) if norm else layer
             for layer, norm in pairs
         ]
     )

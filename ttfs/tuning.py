@@ -16,6 +16,7 @@ from ttfs.simulation import closed_form, propagate
 QUANTILES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93)
 QUANTILES += (0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 SIGNIFICANCE = 0.05
+MOST_VALUES = 2**25  # activations that the windows of a clock are chosen on
 POLICY_WORDS = "calibrated[:MARGIN], quantile:Q, fixed:T_MAX, safe, automatic"
 
 
@@ -85,8 +86,10 @@ def clock_quantiles(
     in turn, the others staying as they are, until none changes: the one whose labels, as softmax
     probabilities, are closest (in cross-entropy) to the ReLU network's on the validation images.
     Neither labels nor retraining are involved. Thresholds are half a tick low. ``alike`` leaves it
-    at the best quantile for all layers.
+    at the best quantile for all layers. Large networks see the first validation images alone, with
+    MOST_VALUES activations.
     """
+    validation_images = validation_images[: MOST_VALUES // sum(network.architecture[1:])]
     targets = network.logits(validation_images).softmax(1)
     n_layers, fire = network.depth - 1, clock(bits, half_tick=True)
 

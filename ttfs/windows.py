@@ -7,6 +7,7 @@ windows are chosen from *training* images, and violations are counted on test im
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from ttfs import InputError
 from ttfs.coding import checked_pixels
-from ttfs.network import Layer, ReluNetwork, checked_network
+from ttfs.network import BATCH, ReluNetwork, checked_network
 
-BATCH = 5000  # images simulated at a time, to bound memory
+MOST_VALUES = 2**25  # activations of a layer, at most, that a quantile is taken of
 DEAD_LAYER_WINDOW = 1.0  # a layer that never fires on the training images still needs a window
 
 
@@ -38,14 +39,15 @@ def calibrated(network: ReluNetwork, x: Tensor, margin: float = 0.5) -> list[flo
     largest = torch.zeros(network.depth - 1, dtype=torch.float64)
     for batch in x.split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
-            largest[n] = torch.maximum(largest[n], activation.max().double())  # keeps NaN
+            largest[n] = torch.maximum(largest[n], activation.max().cpu().double())  # keeps NaN
     return _lengths((1 + margin) * largest)
 
 
 def quantile(network: ReluNetwork, x: Tensor, q: float) -> list[float]:
     """Return window lengths that hold a fraction q of each layer's spikes on training images x.
 
-    Only neurons that fire count: silent ones need no window. q = 1 is the largest activation.
+    Only neurons that fire count: silent ones need no window. q = 1 is the largest activation. Of
+    layers so large that there are more than MOST_VALUES activations, every k-th spike is taken.
     """
     return quantiles(network, x, [q])[q]
 
@@ -59,7 +61,11 @@ def quantiles(network: ReluNetwork, x: Tensor, qs: Sequence[float]) -> dict[floa
     positive = [[] for _ in range(network.depth - 1)]
     for batch in x.split(BATCH):
         for n, activation in enumerate(network.activations(batch)):
-            positive[n].append(activation[activation > 0].numpy(force=True))
+            every = -(-len(x) * activation.shape[1] // MOST_VALUES)
+            spikes = activation[activation > 0]
+            positive[n].append(spikes[::every].numpy(force=True))
+            if every > 1 and len(spikes):
+                positive[n].append(spikes.max()[None].numpy(force=True))
     layers = [np.concatenate(parts) for parts in positive]
     with np.errstate(invalid="ignore"):  # infinite activations: _lengths refuses them
         found = [np.quantile(a, qs) if a.size else np.zeros(len(qs)) for a in layers]
@@ -82,7 +88,7 @@ def normalise_layers(network: ReluNetwork, window_lengths: Sequence[float]) -> R
         raise InputError(f"{network.depth - 1} positive window lengths are needed: {ends[1:-1]}")
     return ReluNetwork.of_layers(
         [
-            Layer(layer.synapses.rescaled(before, after), layer.pool)
+            replace(layer, synapses=layer.synapses.rescaled(before, after))
             for layer, before, after in zip(network.layers, ends[:-1], ends[1:], strict=True)
         ]
     )

@@ -3,17 +3,23 @@
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib
 import matplotlib.style
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ttfs.storage import written_atomically
 
 RELU_COLOUR, SNN_COLOUR, INPUT_COLOUR = "#D55E00", "#0072B2", "#444444"  # Okabe and Ito's, and grey
 WIDTH = 7.2  # inches: two journal columns, 183 mm
+FRAMES_PER_SECOND, STAY = 12.5, (2000, 4000)  # of a GIF; ms that its first and last frame stay
+COLOURS, APART = 64, 6  # in the palette of a GIF, and by how much they differ at least
 METADATA = {  # no dates or versions inside: the same results give the same bytes
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -104,3 +110,42 @@ def save_figures(draw: Callable[..., Figure], rows, path: Path, formats: list[st
             with written_atomically(paths[-1]) as temporary:
                 temporary.write_bytes(contents)
     return paths
+
+
+class _GifWriter(PillowWriter):
+    """A GIF that loops; its first and its last frame stay for a while."""
+
+    def finish(self) -> None:
+        """Write the file."""
+        palette = _palette(self._frames[:: max(1, len(self._frames) // 8)] + self._frames[-1:])
+        frames = [frame.quantize(palette=palette, dither=0) for frame in self._frames]
+        durations = [round(1000 / self.fps)] * len(frames)
+        durations[0], durations[-1] = STAY
+        options = {"save_all": True, "append_images": frames[1:], "loop": 0}
+        frames[0].save(self.outfile, duration=durations, **options)
+
+
+def _palette(frames: list[Image.Image]) -> Image.Image:
+    """Return an image whose palette has the colours that frames use most, no two nearly the same.
+
+    With one palette for all frames flat areas keep their colour, and the file is small.
+    """
+    used = Counter()
+    for frame in frames:
+        used.update({colour: n for n, colour in frame.getcolors(frame.width * frame.height)})
+    chosen = []
+    for colour in sorted(used, key=lambda colour: (-used[colour], colour)):
+        apart = np.abs(np.reshape(chosen, (-1, 3)) - colour).max(axis=1, initial=0)
+        if (apart >= APART).all() and len(chosen) < COLOURS:
+            chosen.append(colour)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in chosen for value in colour])
+    return palette
+
+
+def save_animation(animate: Callable[..., FuncAnimation], rows, path: Path) -> Path:
+    """Draw every frame in the project's style, and write them as ``path``.gif, or nothing."""
+    path = path.with_suffix(".gif")
+    with matplotlib.style.context("ttfs.stages.paper"), written_atomically(path) as temporary:
+        animate(rows).save(temporary, _GifWriter(FRAMES_PER_SECOND), dpi="figure")
+    return path

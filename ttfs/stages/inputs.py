@@ -16,20 +16,21 @@ from ttfs.stages.options import ROOT
 from ttfs.storage import ModelFileError, load_model, model_path, network_of, output_folder
 
 
-def dataset_measured_last(choice: str, folder: Path, file: str) -> str:
+def dataset_measured_last(choice: str, folder: Path, file: str, network: str = "mlp") -> str:
     """Return the data set to draw: the choice itself, or for "auto" the newest results file's."""
     if choice != "auto":
         return choice
     times = {}
     for dataset in ("mnist", "digits"):
-        path = output_folder(folder, dataset) / file
+        path = output_folder(folder, dataset, network) / file
         times[dataset] = path.stat().st_mtime if path.exists() else 0.0
     return max(times, key=times.get)  # MNIST if neither exists: the error then names its file
 
 
 def command_for(script: str, dataset: str, args: argparse.Namespace) -> str:
     """Return the command that makes the results file that a script with these arguments reads."""
-    command = f"python {script}" + (" --dataset digits" if dataset == "digits" else "")
+    command = f"python {script}" + ("" if dataset == "mnist" else f" --dataset {dataset}")
+    command += "" if args.network == "mlp" else f" --network {args.network}"
     if getattr(args, "quick", False) and args.results == ROOT / "results" / "look":
         return f"{command} --quick"
     return command if args.results == ROOT / "results" else f"{command} --results {args.results}"
@@ -54,16 +55,21 @@ class Model(NamedTuple):
     hardware: Hardware
 
 
-def load_networks(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, ReluNetwork]:
+def load_networks(
+    folder: Path, dataset: str, depths: Sequence[int], network: str = "mlp"
+) -> dict[int, ReluNetwork]:
     """Return the trained network of each depth, checked to be what its file's name says."""
-    return {depth: model.network for depth, model in load_models(folder, dataset, depths).items()}
+    models = load_models(folder, dataset, depths, network)
+    return {depth: model.network for depth, model in models.items()}
 
 
-def load_models(folder: Path, dataset: str, depths: Sequence[int]) -> dict[int, Model]:
+def load_models(
+    folder: Path, dataset: str, depths: Sequence[int], network: str = "mlp"
+) -> dict[int, Model]:
     """Return the trained network of each depth and what it was trained for, checked."""
     models = {}
     for depth in sorted(set(depths)):
-        path = model_path(folder, dataset, depth)
+        path = model_path(folder, dataset, depth, network)
         models[depth] = load_trained(path, dataset)
         if models[depth].network.depth != depth:
             found = models[depth].network.depth

@@ -11,17 +11,18 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ttfs import InputError
+from ttfs import InputError, lenet
 from ttfs.datasets import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = [2, 4, 6, 8]
+NETWORKS = ("mlp", "lenet")
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 FORMATS = ("png", "pdf", "svg", "eps")
 # Options that say where and how, not what: results files do not keep them.
-NOT_SETTINGS = ("dataset", "data_dir", "models", "results", "figures", "start")
-NOT_SETTINGS += ("formats", "redraw", "jobs", "cluster")
-WITH_REDRAW = ("dataset", "results", "figures", "formats", "redraw", "quick")
+NOT_SETTINGS = ("dataset", "network", "data_dir", "models", "results", "figures", "start")
+NOT_SETTINGS += ("device", "formats", "redraw", "jobs", "cluster")
+WITH_REDRAW = ("dataset", "network", "results", "figures", "formats", "redraw", "quick")
 
 
 def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
@@ -56,6 +57,18 @@ def positive(largest: float = math.inf) -> Callable[[str], float]:
     return number
 
 
+def _device(text: str) -> str:
+    """Return the name of a torch device that works here; for argparse."""
+    if text == "auto":
+        return text
+    try:
+        torch.ones(1, device=text).item()
+    except Exception as error:  # whatever a device raises that is not there
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise argparse.ArgumentTypeError(f"{text!r} is unusable; try cpu ({reason})") from error
+    return text
+
+
 COMMON = {  # options that several scripts have
     "dataset": {"choices": DATASETS, "default": "auto"}
     | {"help": "auto: MNIST if on disk or downloadable, else scikit-learn's digits"},
@@ -63,9 +76,13 @@ COMMON = {  # options that several scripts have
     | {"help": "folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default"},
     "depths": {"type": whole(1), "nargs": "+", "default": list(DEPTHS), "metavar": "N"}
     | {"help": "depths: number of weight layers, hidden + output"},
+    "network": {"choices": NETWORKS, "default": "mlp"}
+    | {"help": "mlp: fully connected, of --depths; lenet: convolutional, of 4 layers"},
     "samples": {"type": whole(1), "metavar": "N"}
     | {"help": "test on N images drawn with --seed (None: all, in order)"},
     "seed": {"type": whole(0, 2**63 - 1), "default": 0, "help": "random seed"},
+    "device": {"type": _device, "default": "auto", "metavar": "NAME"}
+    | {"help": "where it is computed: cpu, cuda, mps; auto: cuda if there is one, else cpu"},
     "formats": {"choices": FORMATS, "nargs": "+", "default": ["png"], "help": "of the figure"},
     "redraw": {"action": "store_true"}
     | {"help": "draw from the results file alone: needs neither images nor models"},
@@ -118,6 +135,10 @@ class Parser(argparse.ArgumentParser):
             if isinstance(value, list) and len(set(value)) < len(value):
                 setattr(args, option, list(dict.fromkeys(value)))
         changed = [o for o, value in vars(args).items() if self._differs(o, value)]
+        if getattr(args, "network", "mlp") == "lenet" and "depths" in args:
+            if "depths" in changed:
+                self.error(f"--depths are of fully connected networks: lenet has {lenet.DEPTH}")
+            args.depths = [lenet.DEPTH]
         if getattr(args, "redraw", False):
             useless = ", ".join(f"--{o.replace('_', '-')}" for o in changed if o not in WITH_REDRAW)
             if useless:
@@ -142,14 +163,11 @@ def settings(args: argparse.Namespace) -> dict:
     return {option: value for option, value in vars(args).items() if option not in NOT_SETTINGS}
 
 
-def usable_device(text: str) -> str:
-    """Return a torch device name after trying it; for argparse."""
-    try:
-        torch.ones(1, device=text).item()
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise argparse.ArgumentTypeError(f"{text!r} is unusable; try cpu ({reason})") from error
-    return text
+def device_of(args: argparse.Namespace) -> str:
+    """Return the device that the arguments ask for."""
+    if args.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return args.device
 
 
 def one_line_errors(main: Callable) -> Callable:

@@ -15,7 +15,7 @@ from ttfs.stages.report import written_files
 from ttfs.storage import written_atomically
 
 PAGES = ("README.md", "experiments/README.md", "ttfs/README.md")
-BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- ([\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def with_tables(text: str, results: Path) -> str:

@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
 from ttfs.datasets import choose_dataset
-from ttfs.stages.figures import save_figures
+from ttfs.stages.figures import save_animation, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import ROOT, settings
 from ttfs.stages.results import Columns, load_results, save_results
@@ -23,20 +24,22 @@ def report(
     measure: Callable[[str], list[dict]],
     table: Callable[[list[dict]], Table],
     draw: Callable[[list[dict]], Figure],
+    animate: Callable[[list[dict]], FuncAnimation] | None = None,
 ) -> str:
     """Write results/name.json, results/name.md and the figure; return what there is to print.
 
     ``measure(dataset)`` returns the rows, each with ``columns``, unless ``args.redraw`` asks for
-    those in the file. ``table(rows)`` and ``draw(rows)`` see the rows as the file has them.
+    those in the file. ``table(rows)`` and ``draw(rows)`` see the rows as the file has them, and so
+    does ``animate(rows)``: with it, a figure that moves is written beside the one that does not.
     """
     if args.redraw:
-        dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json")
+        dataset = dataset_measured_last(args.dataset, args.results, f"{name}.json", args.network)
     else:
         dataset = choose_dataset(args.dataset, args.data_dir)
-        check_writable(output_folder(args.results, dataset))
-    figures, paths = output_folder(args.figures, dataset), []
+        check_writable(output_folder(args.results, dataset, args.network))
+    figures, paths = output_folder(args.figures, dataset, args.network), []
     check_writable(figures)
-    path = output_folder(args.results, dataset) / f"{name}.json"
+    path = output_folder(args.results, dataset, args.network) / f"{name}.json"
     if not args.redraw:
         rows = measure(dataset)
         paths.append(save_results(path, script, settings(args), dataset, rows))
@@ -44,6 +47,8 @@ def report(
     shown = table(rows)
     paths.append(save_table(shown, path))
     paths += save_figures(draw, rows, figures / name, args.formats)
+    if animate:
+        paths.append(save_animation(animate, rows, figures / name))
     return f"{dataset}: {shown}\n\n{written_files(paths)}"
 
 
@@ -51,7 +56,7 @@ def save_rows(
     args, script: str, name: str, dataset: str, rows: list[dict], table: Table
 ) -> list[Path]:
     """Write results/name.json and results/name.md of a stage that draws nothing; return both."""
-    path = output_folder(args.results, dataset) / f"{name}.json"
+    path = output_folder(args.results, dataset, args.network) / f"{name}.json"
     return [save_results(path, script, settings(args), dataset, rows), save_table(table, path)]
 
 
