@@ -68,6 +68,13 @@ def few_spikes():
     )
 
 
+def longer():
+    (row,) = rows("records", record="lenet_longer")
+    assert row["agreements"] == row["n_test"] == 10_000 and row["engine"] == "event-driven"
+    assert row["snn_correct"] >= 9960
+    return f"{percent_right(row)} with {spikes_per_neuron([row]):.3f} hidden spikes per neuron"
+
+
 def windows():
     (long,) = rows("convolutional", question="windows", policy="calibrated")
     (short,) = rows("convolutional", question="windows", policy="automatic")
@@ -118,6 +125,7 @@ CLAIMS = [
     fashion_further,
     ticks,
     few_spikes,
+    longer,
     windows,
     jitter,
     certified,
