@@ -37,7 +37,7 @@ def add_options(parser) -> None:
 
 
 def cases(lab) -> list[dict]:
-    """Return every question with its settings: engines and precisions, windows, clocks, jitter."""
+    """Return every question with its settings: engines, windows, clocks, jitter."""
     engines = ("closed-form",) if lab.quick else ("closed-form", "event-driven")
     all_bits, levels = (BITS[2:3], LEVELS[-1:]) if lab.quick else (BITS, LEVELS)
     settings = [("exact", "calibrated", engine, "float32") for engine in engines]
@@ -69,12 +69,12 @@ def measure(lab, question: str, policy: str, engine: str, dtype: str) -> dict:
 
 def chosen_windows(lab, policy: str, bits: int | None) -> list[float]:
     """Return the window lengths of a policy, or those that suit a clock."""
-    images = lab.training.images, lab.validation.images
+    validation = lab.validation.images
     if policy == "automatic":
         return lab.lenet_automatic
     if bits is None:
-        return tuning.window_policy(policy)(lab.lenet, *images)
-    quantiles = tuning.clock_quantiles(lab.lenet, lab.lenet_candidates, images[1], bits)
+        return tuning.window_policy(policy)(lab.lenet, lab.training.images, validation)
+    quantiles = tuning.clock_quantiles(lab.lenet, lab.lenet_candidates, validation, bits)
     return tuning.own_lengths(lab.lenet_candidates, quantiles)
 
 

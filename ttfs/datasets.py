@@ -26,11 +26,8 @@ from ttfs import InputError
 
 DATASETS = ("auto", "mnist", "fashion", "digits")
 PATIENCE = 10.0  # seconds a download may stay without an answer
-VALIDATION = {
-    "mnist": 5000,
-    "fashion": 5000,
-    "digits": 200,
-}  # the last training images, to choose when to stop
+# The last training images, to choose when to stop.
+VALIDATION = {"mnist": 5000, "fashion": 5000, "digits": 200}
 DIGITS_TEST = 300  # of scikit-learn's 1,797
 DIGITS_SPLIT_SEED = 0  # the split is the same for every run, whatever its seed
 TORCHVISION = {"mnist": "MNIST", "fashion": "FashionMNIST"}  # its classes, and their folders
