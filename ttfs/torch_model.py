@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ttfs import InputError
-from ttfs.affine import Affine, MaxPool, is_standardisation, step_of
+from ttfs.affine import Affine, MaxPool
+from ttfs.steps import is_standardisation, step_of
 from ttfs.torch_modules import (
     ALONE,
     NORMS,

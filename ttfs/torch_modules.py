@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ttfs import InputError
-from ttfs.affine import Affine, is_standardisation, step_of
+from ttfs.affine import Affine
+from ttfs.steps import is_standardisation, step_of
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -3,7 +3,7 @@
 Such a file's ``weights`` and ``biases`` hold an array for each operation that has numbers, in
 order, and ``layers`` says for each layer: the shape of its ``inputs``, the ``pools`` in front of
 its synapses, the shape of what is ``pooled``, and the synapses' ``steps``, by the names of
-``ttfs.affine.OPERATIONS`` with torch's own settings.
+``ttfs.steps.OPERATIONS`` with torch's own settings.
 """
 
 import math
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ttfs import InputError
-from ttfs.affine import CONVOLUTION, MEAN, Affine, MaxPool, Step, leaves
+from ttfs.affine import Affine, MaxPool
+from ttfs.steps import CONVOLUTION, MEAN, Step, leaves
 
 MOST_NEURONS = 2**24  # outputs of one step
 MOST_POOLS = 20
