@@ -47,6 +47,7 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
         print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
+    jobs = 1 if getattr(module, "ALONE", False) else jobs
     with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
         found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
@@ -63,11 +64,14 @@ def forget(name: str, path: Path) -> None:
 
 
 def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
-    """Return a case and its rows, measured by one thread, in whatever process this is."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Return a case and its rows, measured by one thread, in whatever process this is.
+
+    An experiment that is ``ALONE``, because it takes times, has all threads.
+    """
+    module, threads = importlib.import_module(f"experiments.{name}"), torch.get_num_threads()
+    torch.set_num_threads(threads if getattr(module, "ALONE", False) else 1)
     try:
-        rows = importlib.import_module(f"experiments.{name}").measure(lab_of(setting), **case)
+        rows = module.measure(lab_of(setting), **case)
     finally:
         torch.set_num_threads(threads)
     return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]

@@ -5,7 +5,8 @@ clock of its own, started at t_start (the previous layer's t_min), so that time 
 late the window is.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ def _first_spikes(
 def _integrated(
     layer: SpikingLayer, times: Tensor, watched: bool = False, corners: list | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield potentials and slopes at t_min, and first crossings before it, of parts of a batch.
+    """Return potentials and slopes at t_min, and first crossings before it, of parts of a batch.
 
     Crossings are found if they are ``watched``; otherwise all are ``inf``.
     """
@@ -128,7 +129,8 @@ def _integrated(
     until = layer.t_min - layer.t_start
     threshold = layer.threshold.to(times) if watched else None
     spread, n_out = _spread(layer, times), layer.synapses.n_out
-    for part in times.split(max(1, min(BATCH, CACHED // n_out))):
+
+    def integrated(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         silent = torch.isinf(part).to(part)
         if layer.neuron.forced:  # its own slope is one more input, which fires at t_start
             part = torch.cat([part, part.new_zeros(len(part), 1)], dim=1)
@@ -137,7 +139,23 @@ def _integrated(
             slope = slope + layer.synapses.changed(lambda weight: weight)(silent)
         else:
             slope = torch.ones_like(slope)
-        yield potential, slope, first
+        return potential, slope, first
+
+    return _side_by_side(integrated, times.split(max(1, min(BATCH, CACHED // n_out))))
+
+
+def _side_by_side(call: Callable, parts: Iterable) -> Iterator:
+    """Yield ``call(part)`` of each, in order, on as many threads as torch may use.
+
+    An event is too small a step for threads that wait for each other at its end.
+    """
+    n_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        with pool:
+            yield from pool.map(call, parts)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 Spread = Callable[[Tensor, Tensor], None]  # adds to slopes, (m, n_out), what m inputs' spikes add

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import scipy  # of which stats, slow to import, is loaded when it is asked for
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from ttfs.network import BATCH
@@ -80,7 +80,7 @@ def mcnemar_p(relu_alone_correct: int, snn_alone_correct: int) -> float:
     Of the images that just one of them gets right, each is as likely to be either's if they do not.
     """
     discordant = relu_alone_correct + snn_alone_correct
-    return binomtest(relu_alone_correct, discordant).pvalue if discordant else 1.0
+    return scipy.stats.binomtest(relu_alone_correct, discordant).pvalue if discordant else 1.0
 
 
 def percent(count: int, total: int) -> float:
@@ -95,5 +95,5 @@ def points_lost(row: dict) -> float:
 
 def percent_interval(count: int, total: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a proportion, in per cent."""
-    interval = binomtest(count, total).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(count, total).proportion_ci(method="wilson")
     return 100 * interval.low, 100 * interval.high
