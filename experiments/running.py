@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import threading
 import time
 import warnings
@@ -27,6 +28,7 @@ from ttfs.lenet import DEPTH
 from ttfs.stages.options import ROOT, progress
 from ttfs.stages.results import versions
 from ttfs.storage import model_path
+from ttfs.writing import naming
 
 lab_of = functools.cache(Lab)  # one per process
 PATIENCE = "10s"  # how long a cluster may take to answer
@@ -47,12 +49,13 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
         print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
-    with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
-        found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
+    with _workers(jobs, cluster) as parallel:
+        with _deaf_to_ctrl_c():
+            found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
-            file.write(json.dumps([case, rows], allow_nan=False) + "\n")
-            file.flush()
+            with naming(journal), journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([case, rows], allow_nan=False) + "\n")
             done[_key(case)] = rows
     return [row for case in cases for row in done[_key(case)]]
 
@@ -73,8 +76,9 @@ def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[d
     return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]
 
 
-def _end_with(owner: int) -> None:
-    """Let this worker end when the process that it works for is killed."""
+def end_with(owner: int) -> None:
+    """Let this process end when the one that it works for has ended, by Ctrl-C or killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == owner:
@@ -85,13 +89,29 @@ def _end_with(owner: int) -> None:
 
 
 @contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that the block starts ignore Ctrl-C, even while they import: one line says it.
+
+    Windows lacks the means: there they ignore it once they have started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
     """Yield what runs calls side by side, in processes of this machine or on a Dask cluster."""
     options = {"return_as": "generator_unordered", "batch_size": 1}
     if cluster is None:
         # joblib replaces a worker whose memory has grown: the next one makes its own lab.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        own = {"n_jobs": jobs, "initializer": _end_with, "initargs": (os.getpid(),)}
+        own = {"n_jobs": jobs, "initializer": end_with, "initargs": (os.getpid(),)}
         with parallel_config(backend="loky", **own):
             yield Parallel(**options)
         return
@@ -133,14 +153,14 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
 
     What follows the last whole line was being written when the run was killed: it is cut off.
     """
-    text = journal.read_text(encoding="utf-8") if journal.exists() else ""
+    text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     first, *lines = whole.splitlines() or [""]
-    # Two runs at once can spoil each other's lines: then it is begun anew too.
     with contextlib.suppress(ValueError, TypeError):
         if first == json.dumps(identity):
             done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))
             return done
-    journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    with naming(journal):
+        journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
     return {}
