@@ -76,7 +76,7 @@ def main(argv=None) -> int:
     places = image_places(len(test.labels), args.samples, args.seed)
     rows, exported, where = [], [], (args.dtype, device_of(args))
     with progress(None, "testing", total=len(models)) as bar:
-        for depth, (network, trained_in, hardware) in models.items():
+        for depth, (network, trained_in, hardware, _) in models.items():
             own = trained_in is not None and args.windows is None
             lengths = trained_in if own else policy(network, training.images, validation.images)
             names = {"depth": depth, "policy": "trained" if own else args.windows or "calibrated"}

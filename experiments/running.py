@@ -90,18 +90,15 @@ def end_with(owner: int) -> None:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes that the block starts ignore Ctrl-C, even while they import: one line says it.
+    """Ignore Ctrl-C in the block, and let processes that it starts ignore it even while they import.
 
-    Windows lacks the means: there they ignore it once they have started.
+    Windows does not hand this on: there a process ignores it once it has started.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
