@@ -90,7 +90,7 @@ def end_with(owner: int) -> None:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C in the block, and let processes that it starts ignore it even while they import.
+    """Ignore Ctrl-C in the block; processes that it starts ignore it even while they import.
 
     Windows does not hand this on: there a process ignores it once it has started.
     """
