@@ -17,6 +17,8 @@ potential spike by spike; closed-form takes one matrix product per layer. They s
 must agree. With other settings than these, results go to results/look/.
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
 import math
 from functools import partial
 
@@ -29,7 +31,7 @@ from ttfs.neurons import NEURONS
 from ttfs.outcome import VIOLATIONS
 from ttfs.simulation import ENGINE_WORDS, simulator
 from ttfs.stages.inputs import image_places, load_models
-from ttfs.stages.options import DTYPES, Parser, device_of, one_line_errors, progress, whole
+from ttfs.stages.options import DTYPES, Parser, device_of, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import grouped
 from ttfs.stages.tables import Table, accuracy_and_interval, two_places
@@ -74,7 +76,7 @@ def main(argv=None) -> int:
     places = image_places(len(test.labels), args.samples, args.seed)
     rows, exported, where = [], [], (args.dtype, device_of(args))
     with progress(None, "testing", total=len(models)) as bar:
-        for depth, (network, trained_in, hardware) in models.items():
+        for depth, (network, trained_in, hardware, _) in models.items():
             own = trained_in is not None and args.windows is None
             lengths = trained_in if own else policy(network, training.images, validation.images)
             names = {"depth": depth, "policy": "trained" if own else args.windows or "calibrated"}

@@ -7,12 +7,14 @@ Writes  figures/depth_comparison.png         (.pdf, .svg and .eps with --formats
     python create_plot.py --formats png pdf --figures /tmp/look
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
 from matplotlib.figure import Figure
 
 from ttfs.metrics import percent, percent_interval
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, corner_note, note, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
-from ttfs.stages.options import Parser, one_line_errors
+from ttfs.stages.options import Parser
 from ttfs.stages.report import written_files
 from ttfs.stages.results import grouped, load_results
 from ttfs.storage import check_writable, output_folder

@@ -12,6 +12,8 @@ simulator. Exit status 1 if an error exceeds its derived bound (ttfs/exactness.p
 float64 or float32, a label differs or a logit is off by more than a limit (ttfs/certificate.py).
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
 import itertools
 
 from ttfs.certificate import certificate, verdict
@@ -21,7 +23,7 @@ from ttfs.exactness import CERTIFIED
 from ttfs.network import random_network
 from ttfs.neurons import NEURONS
 from ttfs.stages.inputs import image_places, load_networks
-from ttfs.stages.options import DTYPES, Parser, device_of, one_line_errors, progress, whole
+from ttfs.stages.options import DTYPES, Parser, device_of, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import grouped, rows_with
 from ttfs.stages.tables import Table

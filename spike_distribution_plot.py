@@ -10,6 +10,8 @@ Writes  results/spike_time_distributions.json, .md        integer counts: spikes
 A silent neuron has no spike time: it is counted and written into its panel, and not binned.
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ from ttfs.metrics import BATCH, percent
 from ttfs.simulation import closed_form
 from ttfs.stages.figures import WIDTH, corner_note, depth_style
 from ttfs.stages.inputs import image_places, load_networks
-from ttfs.stages.options import Parser, one_line_errors, progress, whole
+from ttfs.stages.options import Parser, progress, whole
 from ttfs.stages.report import report
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table

@@ -9,6 +9,8 @@ Writes  results/time_axis_schematic.json, .md         windows, spikes and output
     python time_axis_schematic.py --redraw                 # from the results alone
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ from ttfs.datasets import load_dataset
 from ttfs.simulation import closed_form
 from ttfs.stages.figures import INPUT_COLOUR, WIDTH, depth_style
 from ttfs.stages.inputs import load_networks
-from ttfs.stages.options import Parser, one_line_errors
+from ttfs.stages.options import Parser
 from ttfs.stages.report import report
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table

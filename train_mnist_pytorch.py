@@ -22,6 +22,9 @@ cycle of the learning rate. Their accuracies are with one draw of that noise. Th
 they were trained for, and convert_all_models.py then converts them for it, without noise.
 """
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
+import contextlib
 import time
 from dataclasses import asdict
 
@@ -31,7 +34,7 @@ from ttfs import InputError, lenet
 from ttfs.datasets import choose_dataset, load_dataset
 from ttfs.metrics import percent
 from ttfs.stages.inputs import load_networks, load_trained
-from ttfs.stages.options import Parser, device_of, one_line_errors, positive, progress, whole
+from ttfs.stages.options import Parser, device_of, positive, progress, whole
 from ttfs.stages.report import save_rows, written_files
 from ttfs.stages.results import versions
 from ttfs.stages.tables import Table
@@ -47,6 +50,7 @@ from ttfs.training import (
     train,
     without_subnormals,
 )
+from ttfs.writing import alone
 
 
 def parse(argv):
@@ -94,7 +98,7 @@ def parse(argv):
 @one_line_errors
 @without_subnormals()
 def main(argv=None) -> None:
-    """Train one network a depth; save each as soon as it is trained."""
+    """Train one network a depth; save each, and the results so far, as soon as it is trained."""
     args = parse(argv)
     check_writable(args.models)
     torch.set_num_threads(args.threads)
@@ -105,13 +109,16 @@ def main(argv=None) -> None:
     splits = load_dataset(dataset, args.data_dir)
     if not in_time(args) and args.network == "mlp":
         args.target = args.target or TARGETS[dataset]
-    rows = []
-    for start, path in zip(starts.values(), written, strict=True):
-        network, record, row = train_one(args, dataset, start, *splits)
-        save_network(path, network, **record)
-        rows.append(row)
-    script = "train_mnist_pytorch.py"
-    written += save_rows(args, script, "training", dataset, rows, table(rows))
+    script, rows = "train_mnist_pytorch.py", []
+    with contextlib.ExitStack() as locks:
+        for path in written:
+            locks.enter_context(alone(path))
+        for start, path in zip(starts.values(), written, strict=True):
+            network, record, row = train_one(args, dataset, start, *splits)
+            save_network(path, network, **record)
+            rows.append(row)
+            results = save_rows(args, script, "training", dataset, rows, table(rows))
+    written += results
     print(f"{dataset}: {table(rows)}\n\n{written_files(written)}")
 
 

@@ -17,12 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from ttfs.stages.ending import one_line_errors  # isort: split
+
+import torch
+
 from experiments.lab import Setting
 from experiments.running import forget, rows_of
 from ttfs.datasets import choose_dataset
-from ttfs.stages.options import NOT_SETTINGS, Parser, device_of, one_line_errors, whole
+from ttfs.stages.options import NOT_SETTINGS, Parser, device_of, whole
 from ttfs.stages.report import report
-from ttfs.storage import output_folder
+from ttfs.storage import check_writable, output_folder
+from ttfs.writing import alone
 
 
 def questions() -> dict[str, str]:
@@ -90,15 +95,19 @@ def main(argv=None) -> None:
     module, args = parse(name, argv[1:])
     if not args.redraw:
         args.dataset = choose_dataset(args.dataset, args.data_dir)
+        if not getattr(module, "ALL_THREADS", False):
+            torch.set_num_threads(1)  # the results say so, and so it is for every case
     path = output_folder(args.results, args.dataset) / f"{name}.json"
+    check_writable(path.parent)
 
     def measure(dataset: str) -> list[dict]:
         return rows_of(name, setting_of(args, dataset), path, args.jobs, args.cluster)
 
     shown = module.COLUMNS, measure, module.table, module.draw, getattr(module, "animate", None)
-    print(report(args, f"experiments {name}", name, *shown))
-    if not args.redraw:
-        forget(name, path)
+    with alone(path):
+        print(report(args, f"experiments {name}", name, *shown))
+        if not args.redraw:
+            forget(name, path)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from ttfs.stages.results import NUMBER
 from ttfs.training import SETTINGS, architecture, initial_network, train
 from ttfs.windows import calibrated, normalise_layers
 
-ALONE = True  # one case at a time, with all of the machine
+ALL_THREADS = True  # one case at a time has the machine
 SECONDS, BYTES = NUMBER, int | None
 COLUMNS = {
     "device": str,

@@ -10,6 +10,7 @@ slows both.
 import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +51,9 @@ COLUMNS |= {"relu_seconds": NUMBER, "megabytes": NUMBER | None}
 HERE = "this project"
 CLOSED, EVENTS = "first spike, closed form", "first spike, event by event"
 CLOCK = "first spike, on a clock"
-ALONE = """import json, sys
+ALONE = """import json, os, sys
+from experiments.running import end_with
+end_with(int(sys.argv[2]))
 from experiments.peers import measured_alone
 print(json.dumps(measured_alone(*json.loads(sys.argv[1]))))"""
 OWN_RATE = "rate, 99.9 % of the activations, start at half"
@@ -92,8 +95,10 @@ def module(tool: str):
 
 def measure(lab, depth: int, tool: str, setting: str) -> dict:
     """Return what a tool does with a network, measured in a process of its own."""
-    command = [sys.executable, "-c", ALONE, json.dumps([lab.setting, depth, tool, setting])]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    what = json.dumps([lab.setting, depth, tool, setting])
+    command = [sys.executable, "-c", ALONE, what, str(os.getpid())]
+    options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    done = subprocess.run(command, cwd=ROOT, check=True, **options)
     return json.loads(done.stdout.splitlines()[-1])
 
 

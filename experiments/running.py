@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import threading
 import time
 import warnings
@@ -27,6 +28,7 @@ from ttfs.lenet import DEPTH
 from ttfs.stages.options import ROOT, progress
 from ttfs.stages.results import versions
 from ttfs.storage import model_path
+from ttfs.writing import naming
 
 lab_of = functools.cache(Lab)  # one per process
 PATIENCE = "10s"  # how long a cluster may take to answer
@@ -47,13 +49,14 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
         print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
-    jobs = 1 if getattr(module, "ALONE", False) else jobs
-    with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
-        found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
+    jobs = 1 if getattr(module, "ALL_THREADS", False) else jobs
+    with _workers(jobs, cluster) as parallel:
+        with _deaf_to_ctrl_c():
+            found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
-            file.write(json.dumps([case, rows], allow_nan=False) + "\n")
-            file.flush()
+            with naming(journal), journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([case, rows], allow_nan=False) + "\n")
             done[_key(case)] = rows
     return [row for case in cases for row in done[_key(case)]]
 
@@ -66,10 +69,10 @@ def forget(name: str, path: Path) -> None:
 def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
     """Return a case and its rows, measured by one thread, in whatever process this is.
 
-    An experiment that is ``ALONE``, because it takes times, has all threads.
+    An experiment with ``ALL_THREADS`` takes times: one case at a time has all of them.
     """
     module, threads = importlib.import_module(f"experiments.{name}"), torch.get_num_threads()
-    torch.set_num_threads(threads if getattr(module, "ALONE", False) else 1)
+    torch.set_num_threads(threads if getattr(module, "ALL_THREADS", False) else 1)
     try:
         rows = module.measure(lab_of(setting), **case)
     finally:
@@ -77,8 +80,9 @@ def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[d
     return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]
 
 
-def _end_with(owner: int) -> None:
-    """Let this worker end when the process that it works for is killed."""
+def end_with(owner: int) -> None:
+    """Let this process end when the one that it works for has ended, by Ctrl-C or killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == owner:
@@ -89,13 +93,26 @@ def _end_with(owner: int) -> None:
 
 
 @contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C in the block; processes that it starts ignore it even while they import.
+
+    Windows does not hand this on: there a process ignores it once it has started.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
     """Yield what runs calls side by side, in processes of this machine or on a Dask cluster."""
     options = {"return_as": "generator_unordered", "batch_size": 1}
     if cluster is None:
         # joblib replaces a worker whose memory has grown: the next one makes its own lab.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        own = {"n_jobs": jobs, "initializer": _end_with, "initargs": (os.getpid(),)}
+        own = {"n_jobs": jobs, "initializer": end_with, "initargs": (os.getpid(),)}
         with parallel_config(backend="loky", **own):
             yield Parallel(**options)
         return
@@ -137,14 +154,14 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
 
     What follows the last whole line was being written when the run was killed: it is cut off.
     """
-    text = journal.read_text(encoding="utf-8") if journal.exists() else ""
+    text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     first, *lines = whole.splitlines() or [""]
-    # Two runs at once can spoil each other's lines: then it is begun anew too.
     with contextlib.suppress(ValueError, TypeError):
         if first == json.dumps(identity):
             done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))
             return done
-    journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    with naming(journal):
+        journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
     return {}

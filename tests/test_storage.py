@@ -19,7 +19,6 @@ from ttfs.storage import (
     load_network,
     model_path,
     save_network,
-    written_atomically,
 )
 
 SIZES = [5, 4, 3]
@@ -228,28 +227,6 @@ def test_unusable_network_is_refused_with_file_and_fault(tmp_path, fault):
 def test_pickle_of_something_else_is_refused(tmp_path, contents):
     with pytest.raises(ModelFileError, match="mnist_2_layer.pkl.*no dict with `weights`"):
         load_network(pickled(tmp_path, contents))
-
-
-def test_exception_while_writing_keeps_the_old_file_and_leaves_no_other(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), written_atomically(path) as temporary:
-        assert temporary.parent == path.parent  # on the same disk: the move cannot be half done
-        temporary.write_text("half of the n")
-        raise KeyboardInterrupt
-    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
-    assert path.read_text() == "old"
-
-
-def test_written_file_replaces_the_old_one_with_ordinary_permissions(tmp_path):
-    path = tmp_path / "new folder" / "a.json"
-    for text in ("old", "new"):
-        with written_atomically(path) as temporary:
-            temporary.write_text(text)
-    (tmp_path / "plain").touch()
-    assert path.read_text() == "new"
-    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
-    assert len(list(path.parent.iterdir())) == 1
 
 
 @pytest.mark.parametrize("kind", ["archive", "old archive", "pickle"])

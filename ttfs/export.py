@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ttfs.coding import INPUT, encode
 from ttfs.outcome import Simulation
-from ttfs.storage import written_atomically
+from ttfs.writing import written_atomically
 
 EVENT = ("time", "layer", "neuron", "image")
 

@@ -1,12 +1,9 @@
-"""Where files are kept, writing them whole or not at all, and model files."""
+"""Where files are kept, and model files."""
 
-import contextlib
 import math
-import os
 import pickle
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from ttfs.formats.layers import described, layers_of
 from ttfs.formats.npz import START_OF_ARCHIVE, archived, unarchived
 from ttfs.formats.pickles import unpickled
 from ttfs.network import Layer, ReluNetwork, check_arrays, checked_sizes, own_tensor
+from ttfs.writing import written_atomically
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # what torch.save wrote first, before it wrote archives
 FROM_TORCH = (
@@ -49,22 +47,6 @@ def output_folder(folder: Path, dataset: str, network: str = "mlp") -> Path:
     """Return the folder of results or figures: itself for MLPs on MNIST, else a subfolder."""
     parts = [name for name, usual in ((dataset, "mnist"), (network, "mlp")) if name != usual]
     return Path(folder, *parts)
-
-
-@contextlib.contextmanager
-def written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, and move it into place if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -206,10 +188,3 @@ def _training_command(path: Path) -> str:
     depth = re.search(r"_(\d{1,3})_layer", path.name)
     depths = f" --depths {depth[1]}" if depth and depth[1] not in ("2", "4", "6", "8") else ""
     return f"python train_mnist_pytorch.py{dataset}{depths}"
-
-
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -14,8 +14,9 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ttfs.storage import written_atomically
+from ttfs.writing import written_atomically
 
+STYLE = ["default", "ttfs.stages.paper"]  # whatever a matplotlibrc says
 RELU_COLOUR, SNN_COLOUR, INPUT_COLOUR = "#D55E00", "#0072B2", "#444444"  # Okabe and Ito's, and grey
 WIDTH = 7.2  # inches: two journal columns, 183 mm
 FRAMES_PER_SECOND, STAY = 12.5, (2000, 4000)  # of a GIF; ms that its first and last frame stay
@@ -98,9 +99,9 @@ def depth_panels(depths: Iterable[int], height: float, lines: int = 1) -> tuple[
 
 
 def save_figures(draw: Callable[..., Figure], rows, path: Path, formats: list[str]) -> list[Path]:
-    """Draw once in the project's style, over the user's, and write ``path`` in each format."""
+    """Draw once in the project's style, and write ``path`` in each format."""
     paths = []
-    with matplotlib.style.context("ttfs.stages.paper"):
+    with matplotlib.style.context(STYLE):
         figure = draw(rows)
         for suffix in formats:
             contents = io.BytesIO()  # not a file, whose name would be the title of an EPS
@@ -146,6 +147,6 @@ def _palette(frames: list[Image.Image]) -> Image.Image:
 def save_animation(animate: Callable[..., FuncAnimation], rows, path: Path) -> Path:
     """Draw every frame in the project's style, and write them as ``path``.gif, or nothing."""
     path = path.with_suffix(".gif")
-    with matplotlib.style.context("ttfs.stages.paper"), written_atomically(path) as temporary:
+    with matplotlib.style.context(STYLE), written_atomically(path) as temporary:
         animate(rows).save(temporary, _GifWriter(FRAMES_PER_SECOND), dpi="figure")
     return path

@@ -1,6 +1,7 @@
 """What a stage reads: the data set that was settled on, trained networks, chosen test images."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from ttfs.hardware import Hardware
 from ttfs.network import ReluNetwork
 from ttfs.stages.options import ROOT
 from ttfs.storage import ModelFileError, load_model, model_path, network_of, output_folder
+
+log = logging.getLogger(__name__)
 
 
 def dataset_measured_last(choice: str, folder: Path, file: str, network: str = "mlp") -> str:
@@ -53,6 +56,7 @@ class Model(NamedTuple):
     network: ReluNetwork
     windows: list[float] | None  # for its spikes; None: it was trained as ReLU
     hardware: Hardware
+    training: str  # its seed and settings, as text
 
 
 def load_networks(
@@ -66,7 +70,11 @@ def load_networks(
 def load_models(
     folder: Path, dataset: str, depths: Sequence[int], network: str = "mlp"
 ) -> dict[int, Model]:
-    """Return the trained network of each depth and what it was trained for, checked."""
+    """Return the trained network of each depth and what it was trained for, checked.
+
+    Networks that did not come from one training, as after a training that was stopped before it had
+    replaced them all, log a warning.
+    """
     models = {}
     for depth in sorted(set(depths)):
         path = model_path(folder, dataset, depth, network)
@@ -74,6 +82,10 @@ def load_models(
         if models[depth].network.depth != depth:
             found = models[depth].network.depth
             raise ModelFileError(f"{path}: {found} weight layers, not {depth}")
+    if len({model.training for model in models.values()}) > 1:
+        layers = " and ".join(map(str, models))
+        what = f"networks of {layers} layers were trained with different seeds or settings"
+        log.warning("%s: the %s", folder, what)
     return models
 
 
@@ -94,9 +106,10 @@ def load_trained(path: Path, dataset: str) -> Model:
     if windows is not None and not _are_lengths(windows, network.depth - 1):
         raise ModelFileError(f"{path}: windows are not a positive length per hidden layer")
     try:
-        return Model(network, windows, Hardware(**contents.get("trained_for", {})))
+        hardware = Hardware(**contents.get("trained_for", {}))
     except (TypeError, InputError) as error:
         raise ModelFileError(f"{path}: trained_for is no hardware that is known here") from error
+    return Model(network, windows, hardware, repr([contents.get("seed"), contents.get("settings")]))
 
 
 def _are_lengths(windows, count: int) -> bool:

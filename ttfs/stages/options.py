@@ -1,17 +1,15 @@
-"""The command line: options and what they may be, errors in one line, progress."""
+"""The command line: options and what they may be, progress."""
 
 import argparse
-import functools
 import math
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ttfs import InputError, lenet
+from ttfs import lenet
 from ttfs.datasets import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,24 +166,6 @@ def device_of(args: argparse.Namespace) -> str:
     if args.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return args.device
-
-
-def one_line_errors(main: Callable) -> Callable:
-    """Make unusable input end a script with one line on standard error and exit status 2."""
-
-    @functools.wraps(main)
-    def wrapped(argv: Sequence[str] | None = None) -> int | None:
-        try:
-            return main(argv)
-        except InputError as error:
-            message = str(error)
-        except OSError as error:
-            place = error.filename2 or error.filename or "input or output"
-            message = f"{place}: {error.strerror or error}"
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}\n")
-        raise SystemExit(2)
-
-    return wrapped
 
 
 def progress(iterable: Iterable | None, description: str, **options) -> tqdm:

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 from ttfs import InputError
-from ttfs.stages.options import ROOT, Parser, one_line_errors
+from ttfs.stages.ending import one_line_errors
+from ttfs.stages.options import ROOT, Parser
 from ttfs.stages.report import written_files
-from ttfs.storage import written_atomically
+from ttfs.writing import written_atomically
 
 PAGES = ("README.md", "experiments/README.md", "ttfs/README.md")
 BLOCK = re.compile(r"(<!-- ([\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)

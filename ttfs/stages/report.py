@@ -13,7 +13,8 @@ from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import ROOT, settings
 from ttfs.stages.results import Columns, load_results, save_results
 from ttfs.stages.tables import Table
-from ttfs.storage import check_writable, output_folder, written_atomically
+from ttfs.storage import check_writable, output_folder
+from ttfs.writing import written_atomically
 
 
 def report(

@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
 
+import torch
+
 from ttfs import InputError
-from ttfs.storage import written_atomically
+from ttfs.writing import written_atomically
 
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
 OTHERS = ("snntorch", "spikingjelly", "sinabs", "brian2")  # tools, where they are installed
@@ -24,7 +26,8 @@ Columns = dict[str, type | UnionType | list | dict]
 def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: list[dict]) -> Path:
     """Write a results file and return its path: what was run, how, with which versions, the rows.
 
-    Each row takes one line. Nothing in it says on which machine it was made.
+    Each row takes one line. The number of threads can change the last digits of floats. Nothing in
+    it says on which machine it was made.
     """
     record = {
         "made_by": made_by,
@@ -32,6 +35,7 @@ def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: l
         "seed": settings.get("seed"),
         "dataset": dataset,
         "versions": versions(),
+        "threads": torch.get_num_threads(),
         "n_rows": len(rows),
     }
     head = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")

@@ -1,0 +1,190 @@
+"""Whatever ends a run early ends it with one line and its status, and mixes nothing unnoticed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pipeline import DIGITS, QUICK, files_below, folders, run, train
+
+import convert_all_models
+import create_plot
+import train_mnist_pytorch
+from ttfs import InputError
+from ttfs.stages.ending import one_line_errors
+from ttfs.writing import alone
+
+ROOT = Path(__file__).resolve().parent.parent
+SIGNALS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_run_with_one_line_and_its_status(capsys, number):
+    @one_line_errors
+    def main(argv):
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    status, word = SIGNALS[number]
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    complaint = capsys.readouterr().err
+    assert stop.value.code == status and complaint.endswith(f": {word}\n")
+    assert complaint.count("\n") == 1
+    assert signal.getsignal(number) is before
+
+
+IMPORTING = """
+import os, runpy, signal, sys
+import ttfs
+
+class Stopping:  # sends the signal when a script begins to import torch
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.meta_path.insert(0, Stopping())
+sys.modules["__main__"].__file__ = sys.argv[2]
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+SCRIPTS = [*sorted(path.name for path in ROOT.glob("*.py")), "experiments/__main__.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_signal_ends_the_imports_with_one_line_and_its_status(script):
+    command = [sys.executable, "-c", IMPORTING, str(int(signal.SIGINT)), str(ROOT / script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1), done.stderr
+    assert done.stderr.endswith(": interrupted\n")
+
+
+def ended(code: str, **options) -> subprocess.CompletedProcess:
+    """Run a script whose ``main`` has this body."""
+    body = (
+        "from ttfs.stages.ending import one_line_errors\n@one_line_errors\ndef main(argv=None):\n"
+    )
+    command = [sys.executable, "-c", f"{body}    {code}\nmain()"]
+    options = {"stdout": subprocess.PIPE} | options
+    return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_pipe_that_nobody_reads_ends_a_run_without_a_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = ended("print('much')", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full device is Linux's")
+def test_a_full_disk_behind_standard_output_takes_one_line():
+    with open("/dev/full", "w") as full:
+        done = ended("print('much')", stdout=full)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of a process are POSIX's")
+def test_a_full_disk_takes_one_line_that_names_the_file_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    code = f"""
+    import resource, signal
+    from pathlib import Path
+    from ttfs.writing import written_atomically
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    with written_atomically(Path({str(path)!r})) as temporary:
+        temporary.write_text("new" * 1000)"""
+    done = ended(code.strip())
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert f"{path}: File too large" in done.stderr
+    assert files_below(tmp_path) == {"a.json": b"old"}
+
+
+def test_a_training_beside_another_that_writes_the_same_models_is_refused(tmp_path, capsys):
+    path = tmp_path / "models" / "digits_3_layer.pkl"
+    with alone(path), pytest.raises(SystemExit) as stop:
+        train_mnist_pytorch.main([*DIGITS, *QUICK, *folders(tmp_path, "models", "results")])
+    assert stop.value.code == 2 and f"another run is writing {path}" in capsys.readouterr().err
+    assert not path.exists() and not (tmp_path / "results" / "digits" / "training.json").exists()
+
+
+def test_a_training_that_stops_between_models_is_noticed(tmp_path, monkeypatch, caplog):
+    root, record = train(tmp_path), tmp_path / "results" / "digits" / "training.json"
+    options = ["--dataset", "digits", "--depths", 2, 3, *folders(root, "models", "results")]
+    run(convert_all_models, *options)
+    assert not caplog.records
+    train_one, left = train_mnist_pytorch.train_one, [1]
+
+    def stopping(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise InputError("stopped")
+        return train_one(*arguments)
+
+    monkeypatch.setattr(train_mnist_pytorch, "train_one", stopping)
+    with pytest.raises(SystemExit):
+        train(root, "--seed", 1)
+    found = json.loads(record.read_text())
+    assert found["seed"] == 1 and [row["depth"] for row in found["rows"]] == [2]
+    run(convert_all_models, *options)
+    (line,) = caplog.messages
+    words = "the networks of 2 and 3 layers were trained with different seeds or settings"
+    assert words in line and str(root / "models") in line
+
+
+def test_results_say_how_many_threads_there_were(tmp_path):
+    train(tmp_path, "--threads", 1)
+    path = tmp_path / "results" / "digits" / "training.json"
+    assert json.loads(path.read_text())["threads"] == 1
+
+
+def drawn(root: Path, place: Path, **environment) -> dict[str, bytes]:
+    """Return what the figure's script writes, in a process of its own that starts in a folder."""
+    place.mkdir(exist_ok=True)
+    script = [sys.executable, str(ROOT / "create_plot.py"), "--dataset", "digits"]
+    places = [*folders(root, "results"), *folders(place, "figures")]
+    formats = ["--formats", "png", "svg"]
+    own = os.environ | environment
+    subprocess.run(
+        [*script, *places, *formats], cwd=place, env=own, check=True, capture_output=True
+    )
+    return files_below(place / "figures")
+
+
+def test_neither_folder_nor_matplotlibrc_nor_locale_nor_hashes_change_a_figure(tmp_path):
+    row = {"depth": 2, "engine": "event-driven", "policy": "calibrated", "n_test": 10}
+    row |= {"relu_correct": 9, "snn_correct": 8, "agreements": 9}
+    path = tmp_path / "results" / "digits" / "conversion.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"dataset": "digits", "rows": [row]}))
+    run(
+        create_plot,
+        "--dataset",
+        "digits",
+        "--formats",
+        "png",
+        "svg",
+        *folders(tmp_path, "results"),
+        *folders(tmp_path, "figures"),
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "matplotlibrc").write_text("axes.facecolor: red\nlines.dashed_pattern: 9, 9\n")
+    found = drawn(tmp_path, elsewhere, PYTHONHASHSEED="7", LC_ALL="C")
+    assert found == files_below(tmp_path / "figures")
+
+
+def test_neither_folder_nor_locale_nor_hashes_change_a_network(tmp_path):
+    root = train(tmp_path / "here", "--threads", 1)
+    script = [sys.executable, str(ROOT / "train_mnist_pytorch.py"), *DIGITS, *QUICK]
+    command = [*script, "--threads", "1", *folders(tmp_path / "there", "models", "results")]
+    own = os.environ | {"PYTHONHASHSEED": "7", "LC_ALL": "C"}
+    subprocess.run(command, cwd=tmp_path, env=own, check=True, capture_output=True)
+    assert files_below(tmp_path / "there" / "models") == files_below(root / "models")

@@ -1,0 +1,105 @@
+"""Files are written whole or not at all, by one run at a time, and killed runs leave nothing."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ttfs import InputError
+from ttfs.writing import alone, written_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+HOLD = """
+import contextlib, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from ttfs import writing
+with getattr(writing, sys.argv[2])(Path(sys.argv[3])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder():
+    """Return what starts another process that is writing a file until it is killed."""
+    started = []
+
+    def hold(what: str, path: Path) -> subprocess.Popen:
+        command = [sys.executable, "-c", HOLD, str(ROOT), what, str(path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, **pipes))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_exception_while_writing_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), written_atomically(path) as temporary:
+        assert temporary.parent == path.parent  # on the same disk: the move cannot be half done
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
+
+
+def test_written_file_replaces_the_old_one_with_ordinary_permissions(tmp_path):
+    path = tmp_path / "new folder" / "a.json"
+    for text in ("old", "new"):
+        with written_atomically(path) as temporary:
+            temporary.write_text(text)
+    (tmp_path / "plain").touch()
+    assert path.read_text() == "new"
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_stays(tmp_path, holder):
+    killed, living = (holder("written_atomically", tmp_path / name) for name in ("a.pkl", "b.pkl"))
+    (other,) = tmp_path.glob(".b-*")
+    killed.kill()
+    killed.wait()
+    (tmp_path / ".hidden-of-others.txt").touch()
+    with written_atomically(tmp_path / "c.json") as temporary:
+        temporary.write_text("new")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {other.name, "c.json", ".hidden-of-others.txt"}
+    living.communicate("")
+    assert (tmp_path / "b.pkl").exists() and not other.exists()
+
+
+def test_an_error_of_the_disk_names_the_file_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space left") as full:
+        with written_atomically(path) as temporary:
+            temporary.write_text("half of the n")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert full.value.filename == str(path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed(
+    tmp_path, holder
+):
+    path = tmp_path / "results" / "a.json"
+    first = holder("alone", path)
+    with pytest.raises(InputError, match=f"another run is writing {path}"), alone(path):
+        pass
+    with alone(path.with_name("b.json")):  # something else may be written beside it
+        pass
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    with alone(path):
+        pass
+    assert list(path.parent.iterdir()) == []

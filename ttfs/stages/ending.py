@@ -1,0 +1,105 @@
+"""How a script ends: in one line on standard error, whatever ends it early, and with a status.
+
+A script imports this first, and what takes seconds to import after it. Then the signals that ask
+for an end end it at once, until ``main`` begins and after it has returned.
+"""
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ttfs import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+NOBODY_READS = 141  # the status of what writes into a pipe that has been closed
+
+
+def one_line_errors(main: Callable) -> Callable:
+    """Make whatever ends a script early end it with one line on standard error, and a status.
+
+    That is 2 for unusable input and for files that cannot be written, 130 for Ctrl-C, and 143 for
+    SIGTERM. Output that nobody reads any more (``| head``) ends it with 141 and without a word.
+    """
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int | None:
+        status = 2
+        try:
+            with _stoppable(), _printed():
+                return main(argv)
+        except KeyboardInterrupt as stop:
+            number = stop.args[0] if stop.args else signal.SIGINT
+            message, status = WORDS[number], 128 + number
+        except InputError as error:
+            message = f"error: {error}"
+        except BrokenPipeError:
+            raise SystemExit(NOBODY_READS) from None
+        except OSError as error:
+            place = error.filename2 or error.filename or "input or output"
+            message = f"error: {place}: {error.strerror or error}"
+        sys.stderr.write(_line(message))
+        raise SystemExit(status)
+
+    return wrapped
+
+
+def _line(message: str) -> str:
+    """Return a message as a script's one line."""
+    return f"{Path(sys.argv[0]).name}: {' '.join(message.split())}\n"
+
+
+def _end_at_once(number: int, _) -> None:
+    """End the process: the handler of signals while nothing is being written."""
+    os.write(2, _line(WORDS[number]).encode())
+    os._exit(128 + number)
+
+
+def _stop(number: int, _) -> None:
+    """Raise a KeyboardInterrupt that knows its signal; the same signal again ends at once."""
+    signal.signal(number, _end_at_once)
+    raise KeyboardInterrupt(number)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise a KeyboardInterrupt in the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = {number: signal.signal(number, _stop) for number in WORDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[None]:
+    """Write out what the block prints when it ends: an error in doing so is found here."""
+    try:
+        yield
+    finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again
+            raise
+
+
+def _is_script() -> bool:
+    """Return whether what runs is a script of this project, and not what has imported one."""
+    place = getattr(sys.modules["__main__"], "__file__", None)
+    return place is not None and Path(place).resolve().parent in (ROOT, ROOT / "experiments")
+
+
+if _is_script():
+    for number in WORDS:
+        signal.signal(number, _end_at_once)
