@@ -47,7 +47,8 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
         print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
-    with _workers(jobs, cluster) as parallel, journal.open("a", encoding="utf-8") as file:
+    text = {"encoding": "utf-8", "newline": "\n"}
+    with _workers(jobs, cluster) as parallel, journal.open("a", **text) as file:
         found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
@@ -142,5 +143,5 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
             done = {_key(case): rows for case, rows in map(json.loads, lines)}
             os.truncate(journal, len(whole.encode()))
             return done
-    journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    journal.write_text(json.dumps(identity) + "\n", encoding="utf-8", newline="\n")
     return {}
