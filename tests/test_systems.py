@@ -1,7 +1,6 @@
 """That macOS and Windows, which no test runs on, do as Linux does: files, and calls they lack."""
 
 import ast
-import io
 import sys
 import types
 from pathlib import Path
@@ -28,15 +27,15 @@ MODULES_ON_POSIX_ALONE = {"resource", "fcntl", "pwd", "grp", "termios", "pty", "
 @pytest.fixture
 def windows_files(monkeypatch):
     """Let text files be written as on Windows: with its line ends and code page, unless told."""
-    opened = io.open
+    opened = Path.open
 
-    def as_windows_does(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None):
+    def as_windows_does(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None):
         if "b" not in mode:
             encoding = "cp1252" if encoding in (None, "locale") else encoding
             newline = "\r\n" if newline is None and "r" not in mode else newline
-        return opened(file, mode, buffering, encoding, errors, newline)
+        return opened(path, mode, buffering, encoding, errors, newline)
 
-    monkeypatch.setattr(io, "open", as_windows_does)
+    monkeypatch.setattr(Path, "open", as_windows_does)
 
 
 def test_results_tables_and_pages_are_the_same_bytes_on_windows(
