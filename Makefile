@@ -1,10 +1,12 @@
 # Pipeline: data -> models/ -> results/ -> figures/.
 # VENV names the virtual environment: made if it is missing, completed if it lacks a package.
-# PEERS names the one with other people's tools, which need other versions.
+# PEERS names the one with other people's tools, which need other versions, OLDEST the one with the
+# oldest Python and packages that are supported.
 # TTFS_DATA_DIR names the folder that holds MNIST/raw/*-ubyte (default: data/).
 
 VENV ?= .venv
 PEERS ?= .venv-peers
+OLDEST ?= .venv-oldest
 DATASET ?= auto
 PYTHON = $(VENV)/bin/python
 BESIDE_PEERS = direct_training peers witness
@@ -13,8 +15,23 @@ BESIDE_PEERS = direct_training peers witness
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
+# What pip may install. Our own environment gets the versions behind the committed results, and the
+# oldest one the floors. In any other, every package that is there stays as it is.
+new_python = python3
+ifeq ($(VENV),.venv)
+versions = cat constraints.txt
+else ifeq ($(VENV),$(OLDEST))
+versions = sed -n 's/>=/==/p' requirements.txt requirements-test.txt
+new_python = python3.10
+else
+versions = $(PYTHON) -m pip list --format freeze --exclude pip --exclude setuptools
+endif
+install = $(versions) >$(VENV)/versions.txt && \
+    $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/versions.txt -r
+
 .DELETE_ON_ERROR:
-.PHONY: help reproduce lenet experiments peers figures readme test test-peers check-pages lint clean
+.PHONY: help reproduce lenet experiments peers figures readme test test-oldest test-peers check-pages \
+    lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
@@ -72,6 +89,9 @@ readme: $(VENV)/ttfs-ready ## pastes the tables of results/ into the pages
 test: $(VENV)/ttfs-ready-to-test ## the tests (4 minutes after installing)
 	$(PYTHON) -m pytest
 
+test-oldest: ## the tests with the oldest Python and packages that requirements.txt admits
+	$(MAKE) test VENV=$(OLDEST)
+
 test-peers: $(PEERS)/ttfs-ready-beside-peers ## installs other people's tools apart, and tests what needs them
 	$(PEERS)/bin/python -m pytest -W default tests/test_peers.py tests/test_experiments.py
 
@@ -87,17 +107,17 @@ clean: ## removes caches, looks, and what was made from the digits; nothing of M
 	rm -rf build dist *.egg-info results/.*.journal .pytest_cache .hypothesis .ruff_cache
 
 $(VENV)/bin/python:
-	python3 -m venv $(VENV)
+	$(new_python) -m venv $(VENV)
 
 $(PEERS)/bin/python:
 	python3 -m venv $(PEERS)
 
-$(VENV)/ttfs-ready: requirements.txt | $(VENV)/bin/python
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/ttfs-ready: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(install) requirements.txt
 	@touch $@
 
-$(VENV)/ttfs-ready-to-test: requirements-test.txt requirements.txt | $(VENV)/bin/python
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+$(VENV)/ttfs-ready-to-test: requirements-test.txt requirements.txt constraints.txt | $(VENV)/bin/python
+	$(install) requirements-test.txt
 	@touch $@
 
 $(PEERS)/ttfs-ready-beside-peers: requirements-peers.txt | $(PEERS)/bin/python

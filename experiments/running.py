@@ -31,6 +31,7 @@ from ttfs.storage import model_path
 from ttfs.writing import naming
 
 lab_of = functools.cache(Lab)  # one per process
+TEXT = {"encoding": "utf-8", "newline": "\n"}  # so that places in a file count alike everywhere
 PATIENCE = "10s"  # how long a cluster may take to answer
 
 
@@ -55,7 +56,7 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
             found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
-            with naming(journal), journal.open("a", encoding="utf-8") as file:
+            with naming(journal), journal.open("a", **TEXT) as file:
                 file.write(json.dumps([case, rows], allow_nan=False) + "\n")
             done[_key(case)] = rows
     return [row for case in cases for row in done[_key(case)]]
@@ -163,5 +164,5 @@ def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:
             os.truncate(journal, len(whole.encode()))
             return done
     with naming(journal):
-        journal.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+        journal.write_text(json.dumps(identity) + "\n", **TEXT)
     return {}

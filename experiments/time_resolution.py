@@ -86,7 +86,7 @@ def table(rows: list[dict]) -> Table:
     groups, lines = grouped(rows, "depth", "policy", "half_tick"), []
     for depth in grouped(rows, "depth"):
         for keys, (name, _) in SHOWN.items():
-            found = groups[depth, *keys]
+            found = groups[(depth, *keys)]
             lost = {row["bits"]: two_places(points_lost(row)) for row in found}
             cells = [lost[b] for b in bits]
             lines.append([f"{depth}", name, *cells, ticks_for(found, 0.1), ticks_for(found, 0.5)])
@@ -102,7 +102,7 @@ def draw(rows: list[dict]) -> Figure:
     smallest = min(map(points_lost, rows))
     for depth, axes in panels.items():
         for keys, (name, style) in SHOWN.items():
-            found = groups[depth, *keys]
+            found = groups[(depth, *keys)]
             points = [(row["bits"], points_lost(row)) for row in found]
             axes.plot(*zip(*points, strict=True), label=name, **{"lw": 1, "ms": 3.5} | style)
         loss_axis(axes.yaxis, 0.1, smallest)

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import types
 import zipfile
 from pathlib import Path
@@ -17,6 +16,11 @@ import pytest
 from packaging.requirements import Requirement
 
 import ttfs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -101,14 +105,6 @@ def test_the_package_declares_what_it_imports():
     extra = {name.replace("sklearn", "scikit-learn") for name in all_in_all - at_once}
     assert at_once == {Requirement(text).name for text in PROJECT["dependencies"]}
     assert extra == {Requirement(text).name for text in PROJECT["optional-dependencies"]["data"]}
-
-
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-peers.txt"])
-def test_pinned_versions_are_among_those_that_the_package_allows(file):
-    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / file).read_text(), re.MULTILINE))
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["data"]]:
-        requirement = Requirement(text)
-        assert requirement.specifier.contains(pins[requirement.name]), text
 
 
 @pytest.fixture(scope="module")

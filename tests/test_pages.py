@@ -78,6 +78,18 @@ def test_nothing_else_lies_in_the_folders_of_results():
     assert committed == set(ELSEWHERE)
 
 
+def test_committed_results_were_made_with_the_exact_versions():
+    exact, beside = (
+        dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / file).read_text(), re.MULTILINE))
+        for file in ("constraints.txt", "requirements-peers.txt")
+    )
+    for path in (ROOT / "results").glob("**/*.json"):
+        found = load_results(path, "", {})["versions"]
+        assert found.pop("python").startswith("3.11.")
+        expected = beside if "brian2" in found else exact
+        assert found == {name: expected[name] for name in found}, path
+
+
 def test_lenet_and_fashion_are_as_good_as_the_page_says():
     (lenet,), (fashion,) = rows("lenet/training"), rows("fashion/lenet/training")
     assert fashion["test_correct"] >= 9200

@@ -93,9 +93,11 @@ def test_every_make_target_in_the_pages_exists():
 
 
 def test_the_python_that_the_readme_names_is_the_one_that_is_tested():
-    assert "Python 3.11 or newer" in TEXTS["README.md"]
-    assert "Python 3.11 or newer" in (ROOT / "requirements.txt").read_text()
-    assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()
+    assert "Python 3.10 or newer" in TEXTS["README.md"]
+    assert "Python 3.10 or newer" in (ROOT / "requirements.txt").read_text()
+    for setting in ('requires-python = ">=3.10"', 'target-version = "py310"'):
+        assert setting in (ROOT / "pyproject.toml").read_text()
+    assert "\nnew_python = python3.10\n" in (ROOT / "Makefile").read_text()
 
 
 def test_each_experiment_has_a_section_with_its_command_figure_and_table():

@@ -64,7 +64,7 @@ def test_file_that_calls_a_function_is_refused_and_nothing_runs(tmp_path, payloa
     assert not marker.exists()
 
 
-REBUILD, FROM_BUFFER = np._core.multiarray._reconstruct, np._core.numeric._frombuffer
+REBUILD, FROM_BUFFER = (np.zeros(1).__reduce_ex__(protocol)[0] for protocol in (4, 5))
 FOREIGN = {
     "torch tensor": torch.zeros(2),
     "function": pickled,

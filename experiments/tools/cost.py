@@ -48,6 +48,6 @@ def peak_memory(forget: bool = False) -> float | None:
             ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
             Path("/proc/self/clear_refs").write_text("5")
         status = Path("/proc/self/status").read_text()
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # macOS; another C library; Windows
         return None
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024

@@ -80,6 +80,7 @@ def _layer(layer: dict, numbers: Iterator) -> tuple[Affine, MaxPool | None]:
     for description in steps:
         synapses = Affine([*synapses.steps, _step(description, numbers)], synapses.shape)
         _small(synapses.shape_on("meta"))
+    synapses.shape_out  # noqa: B018, it tries the steps: old torch lets more pass on "meta"
     return synapses, pool
 
 

@@ -39,7 +39,7 @@ def main(argv=None) -> None:
     texts = [with_tables(path.read_text(encoding="utf-8"), ROOT / "results") for path in paths]
     for path, text in zip(paths, texts, strict=True):
         with written_atomically(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     print("pasted the tables of results/; the words around them speak of the committed results")
     print(written_files(paths))
 

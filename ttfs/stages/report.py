@@ -65,7 +65,7 @@ def save_table(table: Table, results: Path) -> Path:
     """Write a table as Markdown beside its results file, and return its path."""
     path = results.with_suffix(".md")
     with written_atomically(path) as temporary:
-        temporary.write_text(table.markdown(), encoding="utf-8")
+        temporary.write_text(table.markdown(), encoding="utf-8", newline="\n")
     return path
 
 

@@ -41,7 +41,8 @@ def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: l
     head = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in rows)
     with written_atomically(path) as temporary:
-        temporary.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+        text = f'{head},\n "rows": [\n{lines}\n ]\n}}\n'
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
