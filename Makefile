@@ -14,7 +14,7 @@ settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
 
 .DELETE_ON_ERROR:
-.PHONY: help reproduce lenet experiments peers figures readme test test-peers check-pages lint clean
+.PHONY: help reproduce lenet experiments peers figures readme test test-peers mutants check-pages lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
@@ -74,6 +74,11 @@ test: $(VENV)/ttfs-ready-to-test ## the tests (4 minutes after installing)
 
 test-peers: $(PEERS)/ttfs-ready-beside-peers ## installs other people's tools apart, and tests what needs them
 	$(PEERS)/bin/python -m pytest -W default tests/test_peers.py tests/test_experiments.py
+
+mutants: $(VENV)/ttfs-ready-to-test ## changes that no test notices, in ONLY=ttfs/coding.py (hours without ONLY)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	for module in $(or $(ONLY),$(wildcard ttfs/*.py ttfs/*/*.py experiments/*.py)); do \
+	    CI=true OMP_NUM_THREADS=1 $(PYTHON) tests/mutants.py $$module $(TESTS); done
 
 check-pages: $(VENV)/ttfs-ready-to-test ## that every number on the committed pages is in the committed results
 	$(PYTHON) -m pytest -m pages
