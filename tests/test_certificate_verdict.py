@@ -9,7 +9,7 @@ from oracles import random_network, random_pixels
 from ttfs import certificate as module
 from ttfs.certificate import LOGIT_LIMIT, _Worst, certificate, verdict
 from ttfs.conversion import convert
-from ttfs.exactness import CERTIFIED, LayerError, exact_layers, relu_reference, ulp
+from ttfs.exactness import CERTIFIED, LayerError, exact_layers, layer_errors, relu_reference, ulp
 from ttfs.simulation import closed_form, simulator
 from ttfs.windows import calibrated
 
@@ -136,6 +136,17 @@ def test_errors_are_those_beside_the_float64_network_on_the_original_pixels(way)
         assert row["broken"] == 0
     if way[0] == "float32":
         assert output["largest_error"] > 1e-9
+
+
+@pytest.mark.parametrize("engine", CERTIFIED)
+def test_bounds_are_those_of_the_engine(engine):
+    network, snn, pixels = converted()
+    rows = certificate(network, snn, pixels[:7], [("float32", engine)])
+    relu = relu_reference(exact_layers(network), pixels[:7])
+    simulation = simulator(engine)(snn, pixels[:7].float())
+    errors = layer_errors(snn, relu, pixels[:7], simulation, engine)
+    bounds = [(layer.bound.max().item(), layer.local_bound.max().item()) for layer in errors]
+    assert [(row["bound"], row["local_bound"]) for row in rows] == bounds
 
 
 def test_the_reference_is_in_float64_even_for_a_network_and_pixels_that_are_not():
