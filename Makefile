@@ -30,8 +30,8 @@ install = $(versions) >$(VENV)/versions.txt && \
     $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/versions.txt -r
 
 .DELETE_ON_ERROR:
-.PHONY: help reproduce lenet experiments peers figures readme test test-oldest test-peers check-pages \
-    lint clean
+.PHONY: help reproduce lenet experiments peers figures readme test test-oldest test-peers mutants \
+    check-pages lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
@@ -94,6 +94,11 @@ test-oldest: ## the tests with the oldest Python and packages that requirements.
 
 test-peers: $(PEERS)/ttfs-ready-beside-peers ## installs other people's tools apart, and tests what needs them
 	$(PEERS)/bin/python -m pytest -W default tests/test_peers.py tests/test_experiments.py
+
+mutants: $(VENV)/ttfs-ready-to-test ## changes that no test notices, in ONLY=ttfs/coding.py (hours without ONLY)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	for module in $(or $(ONLY),$(wildcard ttfs/*.py ttfs/*/*.py experiments/*.py)); do \
+	    CI=true OMP_NUM_THREADS=1 $(PYTHON) tests/mutants.py $$module $(TESTS); done
 
 check-pages: $(VENV)/ttfs-ready-to-test ## that every number on the committed pages is in the committed results
 	$(PYTHON) -m pytest -m pages
