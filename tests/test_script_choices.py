@@ -12,6 +12,8 @@ import pytest
 import torch
 from oracles import random_network, random_pixels
 from pipeline import folders, results, run
+from small import N_TEST, largest, layers, network_of, save_networks
+from small import splits as small_splits
 
 import convert_all_models
 import numerical_exactness_test
@@ -23,23 +25,19 @@ from ttfs.network import ReluNetwork
 from ttfs.network import random_network as drawn
 from ttfs.simulation import closed_form
 from ttfs.stages.inputs import image_places
-from ttfs.storage import load_network, save_network
+from ttfs.storage import save_network
 from ttfs.tuning import window_policy
 
 CONVERT, EXACTNESS = convert_all_models, numerical_exactness_test
 SPIKES, AXIS = spike_distribution_plot, time_axis_schematic
-N_TEST, SEED, SAMPLES = 120, 3, 30
+SEED, SAMPLES = 3, 30
 SAMPLED = ["--samples", SAMPLES, "--seed", SEED]
 
 
 @pytest.fixture
 def splits(monkeypatch) -> list[Split]:
-    """Return 90 training, 50 validation and 120 test images, which all scripts then read."""
-    sizes = ((90, 1.0), (50, 0.8), (N_TEST, 0.6))
-    made = [
-        Split((light * random_pixels(n, 784, k)).float(), (torch.arange(n) * 7 + k) % 10)
-        for k, (n, light) in enumerate(sizes)
-    ]
+    """Return the splits that all scripts then read."""
+    made = small_splits()
     for script in (CONVERT, EXACTNESS, SPIKES, AXIS):
         monkeypatch.setattr(script, "load_dataset", lambda name, folder: made)
     return made
@@ -48,14 +46,7 @@ def splits(monkeypatch) -> list[Split]:
 @pytest.fixture
 def root(splits, tmp_path):
     """Return a folder with networks of 2 and 3 layers, for the scripts to read."""
-    for depth in (2, 3):
-        network = random_network([784, *[9, 8][: depth - 1], 10], seed=5 + depth)
-        save_network(tmp_path / "models" / f"digits_{depth}_layer.pkl", network)
-    return tmp_path
-
-
-def network_of(root, depth: int) -> ReluNetwork:
-    return load_network(root / "models" / f"digits_{depth}_layer.pkl")
+    return save_networks(tmp_path)
 
 
 def asked(script, root, *options, status: int = 0) -> str:
@@ -68,11 +59,6 @@ def asked(script, root, *options, status: int = 0) -> str:
 def converted(root, *options) -> list[dict]:
     asked(CONVERT, root, *options)
     return results(root, "conversion")["rows"]
-
-
-def largest(network: ReluNetwork, images) -> list[float]:
-    """Return the calibrated windows: 1.5 times the largest activation of each hidden layer."""
-    return [1.5 * layer.max().item() for layer in network.activations(images.double())]
 
 
 @pytest.mark.parametrize("policy", [None, "calibrated:0.1", "quantile:0.9", "automatic"])
@@ -97,15 +83,15 @@ def test_a_row_counts_what_numpy_counts(splits, root):
     rows = converted(root, "--windows", f"fixed:{length}", "--engine", "closed-form")
     classes = test.labels.numpy()
     for row in rows:
-        network, depth = network_of(root, row["depth"]), row["depth"]
-        x = relu = test.images.numpy().astype(float)
-        spikes, cut = [int((x > 0).sum())], []
-        for n, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-            x, relu = (v @ weight.numpy().astype(float) + bias.numpy() for v in (x, relu))
-            if n < depth - 1:
-                cut.append(int((x > length).sum()))
-                x, relu = np.clip(x, 0, length), np.maximum(relu, 0)
-                spikes.append(int((x > 0).sum()))
+        network, depth, cut = network_of(root, row["depth"]), row["depth"], []
+
+        def clipped(x, n, cut=cut):
+            cut += [int((x > length).sum())] if n else []
+            return np.minimum(x, length) if n else x
+
+        pixels, *hidden, x = layers(network, test.images, clipped)
+        relu = layers(network, test.images)[-1]
+        spikes = [int((values > 0).sum()) for values in (pixels, *hidden)]
         right = [int((v.argmax(1) == classes).sum()) for v in (relu, x)]
         agreements = int((relu.argmax(1) == x.argmax(1)).sum())
         assert len({*right, agreements, N_TEST}) == 4
