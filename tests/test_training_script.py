@@ -16,7 +16,7 @@ from ttfs.storage import load_network, save_network
 from ttfs.time_domain import AsRelu, TimeDomain
 from ttfs.training import Trained, initial_network
 
-SCRIPT, SEED, THREADS = train_mnist_pytorch, 3, torch.get_num_threads() + 1
+SCRIPT, SEED, THREADS = train_mnist_pytorch, 3, 3
 
 
 @pytest.fixture
