@@ -15,6 +15,7 @@ from test_script_tables import lines
 from experiments import (
     adaptive_windows,
     causes,
+    causes_figure,
     degradation_causes,
     early_decision,
     robustness,
@@ -23,6 +24,7 @@ from experiments import (
 )
 from experiments import lab as laboratory
 from experiments.lab import Lab, Setting
+from experiments.recipe import recipe_logits
 from ttfs import windows
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
@@ -205,3 +207,66 @@ def test_panels_of_depths_share_their_axes_and_names_stand_above_them():
 def test_colours_are_those_that_captions_and_pages_name():
     """Vermillion is ReLU's and blue that of spikes, of Okabe and Ito's colours."""
     assert (figures.RELU_COLOUR, figures.SNN_COLOUR) == ("#D55E00", "#0072B2")
+
+
+def test_causes_are_simulated_with_the_neuron_the_time_and_the_precision_of_their_rows(
+    lab, monkeypatch
+):
+    seen, judge = [], lab.judge
+
+    def judging(network, simulate, dtype, n_images=None):
+        seen.append((simulate, dtype))
+        return judge(network, simulate, dtype, n_images)
+
+    monkeypatch.setattr(lab, "judge", judging)
+    for row, (simulate, dtype) in zip(causes.every_cause(lab, lab.network(3)), seen, strict=True):
+        assert str(dtype) == f"torch.{row['dtype']}"
+        neuron = {"window growth": "alpha", "precision": "B1"}.get(row["cause"])
+        if neuron:
+            assert simulate.args[0].neuron.name == neuron
+            assert simulate.keywords == {"time": row["variant"]}
+
+
+def test_the_recipe_rescales_every_bias_or_none(lab):
+    network, images = lab.network(3), small_splits()[2].images.double()
+    labels, expected = network.logits(images).argmax(1), {}
+    for name, rescaled in (("bias not rescaled", ()), ("bias rescaled", (1, 2, 3))):
+        logits = recipe_logits(network, images, rescaled=rescaled)
+        expected[name] = int((logits.argmax(1) == labels).sum())
+    found = {
+        row["variant"]: row["agreements"]
+        for row in causes.every_cause(lab, network)
+        if row["cause"] == "recipe"
+    }
+    assert found == expected and len(set(found.values())) == 2
+
+
+def test_folded_networks_are_converted_in_windows_of_the_training_images(lab, monkeypatch):
+    used = []
+
+    def converting(network, lengths):
+        used.append((network, lengths))
+        return convert(network, lengths)
+
+    monkeypatch.setattr(causes, "convert", converting)
+    rows = causes.preprocessing(lab, lab.network(2), 0.25, 0.5)
+    ((folded, lengths),) = used
+    assert lengths == pytest.approx(largest(folded, small_splits()[0].images), rel=1e-5)
+    assert rows[2]["variant"] == "folded into the first layer, B1"
+
+
+def test_losses_of_the_recipe_are_means_of_the_seeds_at_their_depth():
+    rows = [
+        {"depth": depth, "cause": "recipe", "variant": variant, "training_seed": seed}
+        | counts(10 * depth + 5 * seed + more)
+        for depth in (2, 4)
+        for variant, more in (("bias not rescaled", 3), ("bias rescaled", 1))
+        for seed in (0, 1, 3)
+    ]
+    axes = figures.Figure().subplots()
+    ends = causes_figure.draw_recipe(axes, degradation_causes.losses(rows))
+    means = {"recipe": 0.3 + 2 / 3, "bias rescaled": 0.1 + 2 / 3}
+    assert [(x, name) for x, _, name in ends] == [(4, "recipe"), (4, "bias rescaled")]
+    assert [y for _, y, _ in ends] == pytest.approx([4 + mean for mean in means.values()])
+    ranges = [line.get_ydata() for line in axes.lines if list(line.get_xdata()) == [2, 2]]
+    assert np.allclose(ranges, [[2.3, 3.8], [2.1, 3.6]])
