@@ -270,3 +270,43 @@ def test_losses_of_the_recipe_are_means_of_the_seeds_at_their_depth():
     assert [y for _, y, _ in ends] == pytest.approx([4 + mean for mean in means.values()])
     ranges = [line.get_ydata() for line in axes.lines if list(line.get_xdata()) == [2, 2]]
     assert np.allclose(ranges, [[2.3, 3.8], [2.1, 3.6]])
+
+
+def test_clocks_of_the_causes_are_drawn_at_ticks_and_with_both_remedies():
+    variants = {"ticks": 0, "half tick": 5, "half tick, 99 % windows": 9}
+    rows = [
+        {"depth": 4, "cause": "time resolution", "variant": variant, "bits": bits}
+        | counts(30 + 10 * bits + more + seed)
+        for variant, more in variants.items()
+        for bits in (1, 3)
+        for seed in (0, 4)
+    ]
+    axes = figures.Figure().subplots()
+    causes_figure.draw_clocks(axes, rows)
+    drawn = [line for line in axes.lines if len(line.get_xdata())]
+    assert [line.get_linestyle() for line in drawn] == ["-", "--"]
+    for line, more in zip(drawn, (0, 0.9), strict=True):
+        assert np.allclose(line.get_xydata(), [[1, 4.2 + more], [3, 6.2 + more]])
+
+
+def test_growth_is_drawn_of_the_deepest_untrained_network_beside_units_of_each_precision():
+    rows = [
+        {"depth": depth, "cause": "untrained", "variant": f"{neuron}, window"}
+        | {"windows": [factor * n for n in range(1, depth)]}
+        for depth in (4, 8)
+        for neuron, factor in (("alpha", 10.0), ("B1", 1.0))
+    ]
+    axes = figures.Figure().subplots()
+    causes_figure.draw_window_growth(axes, rows)
+    layers = [*range(1, 8)]
+    found = [line.get_xydata().T.tolist() for line in axes.lines if len(line.get_xdata()) == 7]
+    assert found == [[layers, [10 * n for n in layers]], [layers, layers]]
+    units = {n.get_text().split()[3]: n.xy[1] for n in axes.texts if "ulp" in n.get_text()}
+    assert units == {"float16": 2**11, "float32": 2**24, "float64": 2**53}
+
+
+def test_each_cause_is_written_with_what_it_alone_loses():
+    axes = figures.Figure().subplots()
+    lost = {"one": {"": {8: [1.0, 2.0]}, "mended": {8: [0.25]}}, "alone": {"": {8: [9.0]}}}
+    causes_figure.draw_causes(axes, lost)
+    assert [text.get_text() for text in axes.texts] == ["1.50", "one"]
