@@ -18,6 +18,7 @@ from experiments import (
     causes_figure,
     degradation_causes,
     early_decision,
+    published_loss,
     robustness,
     time_resolution,
     training_seeds,
@@ -310,3 +311,19 @@ def test_each_cause_is_written_with_what_it_alone_loses():
     lost = {"one": {"": {8: [1.0, 2.0]}, "mended": {8: [0.25]}}, "alone": {"": {8: [9.0]}}}
     causes_figure.draw_causes(axes, lost)
     assert [text.get_text() for text in axes.texts] == ["1.50", "one"]
+
+
+def test_published_networks_are_trained_with_the_seed_and_the_batches_of_their_row(
+    lab, monkeypatch
+):
+    asked = []
+
+    def trained(depth, seed, batch_size, prepare):
+        asked.append((depth, seed, batch_size))
+        return lab.network(depth), 7
+
+    monkeypatch.setattr(lab, "trained_as_published", trained)
+    monkeypatch.setattr(published_loss, "REPORTED_IMAGES", 40)
+    rows = published_loss.measure(lab, 2, 5, 64)
+    assert asked == [(2, 5, 64)] and {row["epochs"] for row in rows} == {7}
+    assert {(row["images"], row["n_test"]) for row in rows} == {("first 1,000", 40), ("all", 120)}
