@@ -111,9 +111,9 @@ def test_push_is_common_if_it_is_the_same_for_all_images():
 
 def test_push_of_an_image_without_outputs_above_zero_is_left_out():
     relu_outputs = torch.tensor([[3.0, 4.0], [-1.0, -2.0]])
-    made = torch.tensor([[3.0, 9.0], [0.0, 0.0]])
+    made = torch.tensor([[3.0, 14.0], [0.0, 0.0]])
     (found,) = slips.pushes((relu_outputs, made, [torch.ones(2, 1)]), torch.zeros(2))
-    assert found["push"] == 1.0 and sum(found["changed_to"]) == 0
+    assert found["push"] == 2.0 and sum(found["changed_to"]) == 0
 
 
 def test_slips_that_are_both_mended_change_no_label(studied):

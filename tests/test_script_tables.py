@@ -125,7 +125,8 @@ def test_exactness_detail_has_each_number_in_its_column():
 @pytest.mark.parametrize(
     ("dtypes", "words"),
     [
-        (["float32", "bfloat16"], "every label equal (float32)"),
+        (["float32", "float16", "bfloat16"], "every label equal (float32)"),
+        (["float64", "float32"], "every label equal (float64, float32)"),
         (["bfloat16"], "no label was required equal"),
     ],
 )

@@ -28,3 +28,8 @@ def test_markdown_has_the_same_cells_and_says_which_columns_are_numbers():
 @pytest.mark.parametrize(("value", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (-1.5, "-1.50")])
 def test_zero_has_no_sign(value, text):
     assert two_places(value) == text
+
+
+def test_the_rule_below_the_header_is_as_long_as_the_longest_line():
+    header, rule, *_ = str(Table(("a", "b"), [["short", "text that is long"]], 2)).splitlines()
+    assert len(rule) == len("short  text that is long") > len(header)
