@@ -11,7 +11,7 @@ BESIDE_PEERS = direct_training peers witness
 
 # `auto` is settled once per run, so that a machine without a network waits for it only once.
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
-    print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
+    print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR") or "data"))'
 
 .DELETE_ON_ERROR:
 .PHONY: help reproduce lenet experiments peers figures readme test test-peers check-pages lint clean

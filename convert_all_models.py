@@ -18,7 +18,11 @@ must agree. With other settings than these, results go to results/look/.
 """
 
 import math
+import sys
 from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
 
 from ttfs.conversion import convert
 from ttfs.datasets import choose_dataset, load_dataset
