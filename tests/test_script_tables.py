@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 from test_figures import counts, fault_rows, moment_rows, normalisation_rows, window_rows
 
 import convert_all_models
