@@ -75,7 +75,7 @@ def test_thousands_of_changed_files_are_networks_or_refused_and_run_nothing(
             events.add((event, str(arguments[0]) if event == "open" else ""))
 
     sys.addaudithook(note)  # stays for as long as the process, and then notes nothing
-    for n in range(3000):
+    for n in range(2000):
         data = good[n % len(good)] if n < 100 else mutated(rng, good)
         path.write_bytes(data)
         if n % 10 == 0:  # it takes ten times as long
@@ -93,6 +93,6 @@ def test_thousands_of_changed_files_are_networks_or_refused_and_run_nothing(
             watching[0] = False
         most = max(most, tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert counts["network"] > 100 and counts["refused"] > 1500  # else they show little
+    assert counts["network"] > 100 and counts["refused"] > 1000  # else they show little
     assert most < 8 * MB
     assert events <= {("open", str(path))}
