@@ -13,7 +13,7 @@ BESIDE_PEERS = direct_training peers witness
 
 # `auto` is settled once per run, so that a machine without a network waits for it only once.
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
-    print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR", "data")))'
+    print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR") or "data"))'
 
 # What pip may install. Our own environment gets the versions behind the committed results, and the
 # oldest one the floors. In any other, every package that is there stays as it is.

@@ -17,6 +17,11 @@ potential spike by spike; closed-form takes one matrix product per layer. They s
 must agree. With other settings than these, results go to results/look/.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+
 from ttfs.stages.ending import one_line_errors  # isort: split
 
 import math

@@ -7,19 +7,28 @@ Writes  figures/depth_comparison.png         (.pdf, .svg and .eps with --formats
     python create_plot.py --formats png pdf --figures /tmp/look
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+
 from ttfs.stages.ending import one_line_errors  # isort: split
 
-from matplotlib.figure import Figure
-
 from ttfs.metrics import percent, percent_interval
-from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, corner_note, note, save_figures
+from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, Figure, corner_note, note, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
-from ttfs.stages.options import Parser
+from ttfs.stages.options import DEEPEST, Parser
 from ttfs.stages.report import written_files
 from ttfs.stages.results import grouped, load_results
 from ttfs.storage import check_writable, output_folder
 
-COLUMNS = {"depth": int, "engine": str, "policy": str, "n_test": int, "relu_correct": int}
+COLUMNS = {
+    "depth": range(1, DEEPEST + 1),
+    "engine": str,
+    "policy": str,
+    "n_test": int,
+    "relu_correct": int,
+}
 COLUMNS |= {"snn_correct": int, "agreements": int}
 SERIES = {  # key of a row: name, marker, fill, and how far beside its depth it is drawn
     "relu_correct": ("ReLU network", RELU_COLOUR, "white", -0.16),

@@ -10,17 +10,23 @@ Writes  results/spike_time_distributions.json, .md        integer counts: spikes
 A silent neuron has no spike time: it is counted and written into its panel, and not binned.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+
 from ttfs.stages.ending import one_line_errors  # isort: split
+
+import operator
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
 from ttfs.metrics import BATCH, percent
 from ttfs.simulation import closed_form
-from ttfs.stages.figures import WIDTH, corner_note, depth_style
+from ttfs.stages.figures import WIDTH, Figure, corner_note, depth_style
 from ttfs.stages.inputs import image_places, load_networks
 from ttfs.stages.options import Parser, progress, whole
 from ttfs.stages.report import report
@@ -28,16 +34,22 @@ from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 from ttfs.windows import calibrated
 
-COLUMNS = {"depth": int, "n_test": int, "layer": int, "t_min": NUMBER, "t_max": NUMBER}
-COLUMNS |= {"earliest_spike": NUMBER, "silent": int, "spikes": int, "spikes_per_bin": [int]}
 BINS = 40  # a window
+DEEPEST = 13  # panels side by side, and a read-out, that can be told apart
+COLUMNS = {"depth": range(2, DEEPEST + 1), "layer": range(1, DEEPEST), "n_test": int}
+COLUMNS |= {"t_min": NUMBER, "t_max": NUMBER, "earliest_spike": NUMBER}
+COLUMNS |= {"silent": int, "spikes": int, "spikes_per_bin": [int] * BINS}
+COLUMNS[("t_min", "t_max")] = lambda t_min, t_max: 0 <= t_min < t_max < 1e9
+COLUMNS[("t_min", "earliest_spike")] = COLUMNS[("earliest_spike", "t_max")] = operator.le
+COLUMNS[("spikes", "spikes_per_bin")] = lambda spikes, per_bin: spikes == sum(per_bin)
+COLUMNS[("silent", "spikes")] = lambda silent, spikes: silent + spikes > 0
 
 
 def parse(argv):
     """Return the command line's arguments."""
     parser = Parser(__doc__)
     parser.add("dataset", "network", "data-dir", "samples", "seed", "redraw", "formats")
-    parser.add("depths", type=whole(2))
+    parser.add("depths", type=whole(2, DEEPEST))
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
     args = parser.parse_args(argv)

@@ -9,28 +9,39 @@ Writes  results/time_axis_schematic.json, .md         windows, spikes and output
     python time_axis_schematic.py --redraw                 # from the results alone
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+
 from ttfs.stages.ending import one_line_errors  # isort: split
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from ttfs import InputError
 from ttfs.coding import encode
 from ttfs.conversion import convert
 from ttfs.datasets import load_dataset
 from ttfs.simulation import closed_form
-from ttfs.stages.figures import INPUT_COLOUR, WIDTH, depth_style
+from ttfs.stages.figures import INPUT_COLOUR, WIDTH, Figure, depth_style
 from ttfs.stages.inputs import load_networks
-from ttfs.stages.options import Parser
+from ttfs.stages.options import DEEPEST, Parser
 from ttfs.stages.report import report
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 from ttfs.windows import calibrated
 
-COLUMNS = {"depth": int, "image": int, "label": int, "pixels": [int]}
-COLUMNS |= {"windows": [[NUMBER]], "output_potentials": [NUMBER]}
-COLUMNS |= {"spikes": [{"size": int, "neurons": list, "times": list}]}
+LAYER = {"size": int, "neurons": [int, ...], "times": [NUMBER, ...]}
+LAYER[("neurons", "times")] = lambda neurons, times: len(neurons) == len(times)
+LAYER[("neurons", "size")] = lambda neurons, size: max(neurons, default=0) < size
+COLUMNS = {"depth": range(1, DEEPEST + 1), "image": int, "label": range(10)}
+COLUMNS |= {"pixels": [range(256)] * 784, "output_potentials": [NUMBER] * 10}
+COLUMNS |= {"windows": [[NUMBER] * 2], "spikes": [LAYER]}
+COLUMNS[("depth", "windows")] = lambda depth, windows: depth == len(windows)
+COLUMNS[("windows", "spikes")] = lambda windows, spikes: (
+    len(windows) == len(spikes) and all(t_min < t_max for t_min, t_max in windows)
+)
 
 
 def parse(argv):

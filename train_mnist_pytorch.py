@@ -22,6 +22,11 @@ cycle of the learning rate. Their accuracies are with one draw of that noise. Th
 they were trained for, and convert_all_models.py then converts them for it, without noise.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+
 from ttfs.stages.ending import one_line_errors  # isort: split
 
 import contextlib
@@ -61,8 +66,8 @@ def parse(argv):
     option = parser.add_argument
     option("--width", type=whole(1, 10_000), default=400, help="neurons per hidden layer")
     for key, kind, what in (
-        ("epochs", whole(1), "epochs at most"),
-        ("batch_size", whole(1), "images per step"),
+        ("epochs", whole(1, 10_000), "epochs at most"),
+        ("batch_size", whole(1, 100_000), "images per step"),
         ("learning_rate", positive(), "Adam's"),
     ):
         values = f"(None: {SETTINGS[key]}, lenet {lenet.SETTINGS[key]}, "

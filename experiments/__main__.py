@@ -24,7 +24,7 @@ import torch
 from experiments.lab import Setting
 from experiments.running import forget, rows_of
 from ttfs.datasets import choose_dataset
-from ttfs.stages.options import NOT_SETTINGS, Parser, device_of, whole
+from ttfs.stages.options import DEEPEST, NOT_SETTINGS, Parser, device_of, whole
 from ttfs.stages.report import report
 from ttfs.storage import check_writable, output_folder
 from ttfs.writing import alone
@@ -52,7 +52,7 @@ def parse(name: str, argv):
     if hasattr(module, "add_options"):
         module.add_options(parser)
     else:
-        parser.add("depths", type=whole(2))
+        parser.add("depths", type=whole(2, DEEPEST))
     option = parser.add_argument
     option("--quick", action="store_true", help="a short look: fewer depths, cases and images")
     option = parser.add_mutually_exclusive_group().add_argument

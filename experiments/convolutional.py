@@ -30,6 +30,7 @@ FOR_CLOCK = "best quantile per layer"  # ttfs.tuning.clock_quantiles
 BITS = range(6)
 LEVELS = (0.01, 0.02, 0.05, 0.1)  # standard deviation of a spike's time, windows
 NAMES = {"exact": "engine", "windows": "windows", "clock": "ticks", "jitter": "jitter"}
+COLUMNS["question"] = dict.fromkeys(NAMES, {})
 
 
 def add_options(parser) -> None:

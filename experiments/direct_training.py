@@ -62,6 +62,7 @@ STYLES = {
     QUANTISED: {"color": "0.45", "marker": "x", "ls": ":", "lw": 0.8},
     FIRST_SPIKE: {"color": SNN_COLOUR, "marker": "o", "ls": "-", "lw": 0.8},
 }
+COLUMNS["trainer"] = dict.fromkeys(STYLES, {})
 
 
 def cases(lab) -> list[dict]:

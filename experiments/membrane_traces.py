@@ -19,7 +19,7 @@ from ttfs.coding import encode
 from ttfs.conversion import convert
 from ttfs.simulation import event_driven
 from ttfs.stages.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, WIDTH, corner_note, note
-from ttfs.stages.options import whole
+from ttfs.stages.options import DEEPEST, whole
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 
@@ -30,7 +30,7 @@ COLUMNS |= {"input_spikes": list, "spike": NUMBER | None}
 
 def add_options(parser) -> None:
     """Add the options that choose what is drawn."""
-    parser.add_argument("--depth", type=whole(2), default=8, help="of the network")
+    parser.add_argument("--depth", type=whole(2, DEEPEST), default=8, help="of the network")
     parser.add_argument("--image", type=whole(0), default=0, metavar="I", help="test image")
     choice = "to draw, with --{} (None: typical and premature ones)"
     layer, neuron = (choice.format(other) for other in ("neuron", "layer"))

@@ -50,6 +50,7 @@ STYLES = {
     CURRENT: {"color": RELU_COLOUR, "marker": "s", "mfc": "white", "ls": "--"},
     QUANTISED: {"color": INPUT_COLOUR, "marker": "x", "ls": "-"},
 }
+COLUMNS["code"] = dict.fromkeys(STYLES, {})
 
 
 def cases(lab) -> list[dict]:

@@ -19,7 +19,7 @@ from experiments.readout import output_potentials
 from ttfs.coding import encode
 from ttfs.conversion import SpikingLayer, SpikingNetwork, convert
 from ttfs.simulation import Simulation, event_driven
-from ttfs.stages.options import whole
+from ttfs.stages.options import DEEPEST, whole
 from ttfs.stages.results import NUMBER
 from ttfs.stages.tables import Table
 from ttfs.windows import normalise_layers
@@ -40,7 +40,7 @@ FIRING, SILENT = (0.02, 0.2, 0.5, 0.8), (0.1, 0.5)  # ranks of the neurons that 
 
 def add_options(parser) -> None:
     """Add the options that choose what is drawn."""
-    parser.add_argument("--depth", type=whole(2), default=4, help="of the network")
+    parser.add_argument("--depth", type=whole(2, DEEPEST), default=4, help="of the network")
     parser.add_argument("--image", type=whole(0), default=49, metavar="I", help="test image")
 
 

@@ -196,6 +196,16 @@ SMALL = {
     "half a character": lambda: model(note=text("\ud800")),
     "a set": lambda: model(note=op.EMPTY_SET),
     "a class": lambda: model(note=named("numpy.dtype") + op.EMPTY_TUPLE + op.NEWOBJ),
+    "a class, with arguments by name": lambda: model(
+        note=named("numpy.dtype") + op.EMPTY_TUPLE + op.EMPTY_DICT + op.NEWOBJ_EX
+    ),
+    "an instance on the stack": lambda: model(
+        note=op.MARK + named("numpy.dtype") + text("f4") + op.OBJ
+    ),
+    "an object from elsewhere, on the stack": lambda: model(note=text("a") + op.BINPERSID),
+    "an extension of two bytes": lambda: model(note=op.EXT2 + b"\1\0"),
+    "an extension of four bytes": lambda: model(note=op.EXT4 + b"\1\0\0\0"),
+    "a buffer from elsewhere": lambda: model(note=op.NEXT_BUFFER + op.READONLY_BUFFER),
     "an instance": lambda: model(note=op.MARK + op.INST + b"os\nsystem\n"),
     "an object from elsewhere": lambda: model(note=op.PERSID + b"a\n"),
     "an extension": lambda: model(note=op.EXT1 + b"\1"),

@@ -138,6 +138,11 @@ DAMAGES = {
     "a byte long": lambda path: os.truncate(path, path.stat().st_size + 1),
     "empty": lambda path: os.truncate(path, 0),
     "a web page": lambda path: path.write_text("<html>Not found</html>"),
+    "compressed": lambda path: path.write_bytes(gzip.compress(path.read_bytes()[:1000])),
+    "another magic": lambda path: overwrite(path, 0, idx_header((1, 1), 0xD03)[:4]),
+    "labels for images, images for labels": lambda path: path.write_bytes(
+        idx_header((10_000,) if "images" in path.name else (10_000, 28, 28)) + bytes(10_000)
+    ),
     "another value": lambda path: overwrite(path, 500, b"\x09"),
     "another data set": lambda path: overwrite(path, 16, bytes(range(256))),
 }

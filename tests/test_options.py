@@ -106,7 +106,7 @@ def test_a_network_without_hidden_layers_is_no_subject(capsys, name):
     with pytest.raises(SystemExit) as stop:
         experiments.parse(name, [option, "1"])
     assert stop.value.code == 2
-    assert "'1' is not a whole number, 2 or more" in capsys.readouterr().err
+    assert "'1' is not a whole number, 2 to 1000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("script", [train_mnist_pytorch, convert_all_models])

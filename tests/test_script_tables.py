@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 from test_figures import counts, fault_rows, moment_rows, normalisation_rows, window_rows
 
 import convert_all_models
@@ -18,6 +17,7 @@ from experiments import (
     time_resolution,
     training_seeds,
 )
+from ttfs.certificate import verdict
 
 
 def lines(table) -> list[dict[str, str]]:
@@ -122,17 +122,29 @@ def test_exactness_detail_has_each_number_in_its_column():
     assert line["depth"] == "2 (random)"
 
 
-@pytest.mark.parametrize(
-    ("dtypes", "words"),
-    [
-        (["float32", "float16", "bfloat16"], "every label equal (float32)"),
-        (["float64", "float32"], "every label equal (float64, float32)"),
-        (["bfloat16"], "no label was required equal"),
-    ],
-)
-def test_good_verdict_says_in_which_precisions_labels_had_to_be_equal(dtypes, words):
-    rows = [exactness_row(dtype, "closed-form") for dtype in dtypes]
-    assert words in numerical_exactness_test.good_verdict(rows)
+def test_good_verdict_says_what_the_rows_hold_of_each_precision():
+    rows = [
+        exactness_row("float32", "closed-form", agreements=10_000),
+        exactness_row("bfloat16", "closed-form", agreements=9_993),
+        exactness_row("bfloat16", "event-driven", agreements=9_999),
+    ]
+    assert numerical_exactness_test.good_verdict(rows) == (
+        "exact: every error under its bound; float32: every label equal; "
+        "bfloat16: at worst 9,993 of 10,000 labels equal"
+    )
+    rows[2]["bound"] = None
+    assert "every error under its bound, where there is one;" in (
+        numerical_exactness_test.good_verdict(rows)
+    )
+
+
+def test_labels_that_differ_in_16_bits_are_a_fault_where_nothing_else_was_certified():
+    coarse = exactness_row("bfloat16", "closed-form", agreements=9_993, broken=0)
+    fine = exactness_row("float32", "closed-form", agreements=10_000, broken=0)
+    other = fine | {"depth": 64}
+    fault = "depth 2, layer 2, bfloat16, closed-form: 7 predictions differ"
+    assert verdict([coarse]) == verdict([coarse, other]) == [fault]
+    assert verdict([coarse, fine]) == verdict([coarse | {"agreements": 10_000}]) == []
 
 
 def test_spike_table_measures_the_used_part_from_the_earliest_spike_to_the_end():

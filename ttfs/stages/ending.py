@@ -6,6 +6,7 @@ for an end end it at once, until ``main`` begins and after it has returned.
 
 import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ def one_line_errors(main: Callable) -> Callable:
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int | None:
         status = 2
+        if isinstance(sys.stdout, io.TextIOWrapper):  # where a character is lacking, its code
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _stoppable(), _printed():
                 return main(argv)
@@ -51,7 +54,13 @@ def one_line_errors(main: Callable) -> Callable:
 
 def _line(message: str) -> str:
     """Return a message as a script's one line."""
-    return f"{Path(sys.argv[0]).name}: {' '.join(message.split())}\n"
+    return f"{Path(sys.argv[0]).name}: {in_one_line(message)}\n"
+
+
+def in_one_line(message: str) -> str:
+    """Return a message on one line, with codes for what a terminal would obey."""
+    line = " ".join(message.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _end_at_once(number: int, _) -> None:

@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from ttfs import lenet
 from ttfs.datasets import DATASETS
+from ttfs.stages.ending import ROOT, in_one_line
 
-ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = [2, 4, 6, 8]
+DEEPEST = 1000  # weight layers that can be asked for
 NETWORKS = ("mlp", "lenet")
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
 FORMATS = ("png", "pdf", "svg", "eps")
@@ -33,7 +34,7 @@ def whole(smallest: int, largest: int | None = None) -> Callable[[str], int]:
         except ValueError:
             value = smallest - 1
         if value < smallest or (largest is not None and value > largest):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {limits}")
+            raise argparse.ArgumentTypeError(f"{text[:50]!r} is not a whole number, {limits}")
         return value
 
     return number
@@ -49,7 +50,7 @@ def positive(largest: float = math.inf) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not (0 < value <= largest and value < math.inf):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0{limits}")
+            raise argparse.ArgumentTypeError(f"{text[:50]!r} is not a number above 0{limits}")
         return value
 
     return number
@@ -70,9 +71,9 @@ def _device(text: str) -> str:
 COMMON = {  # options that several scripts have
     "dataset": {"choices": DATASETS, "default": "auto"}
     | {"help": "auto: MNIST if on disk or downloadable, else scikit-learn's digits"},
-    "data-dir": {"type": Path, "default": os.environ.get("TTFS_DATA_DIR", ROOT / "data")}
+    "data-dir": {"type": Path, "default": os.environ.get("TTFS_DATA_DIR") or ROOT / "data"}
     | {"help": "folder with MNIST/raw/*-ubyte; TTFS_DATA_DIR changes the default"},
-    "depths": {"type": whole(1), "nargs": "+", "default": list(DEPTHS), "metavar": "N"}
+    "depths": {"type": whole(1, DEEPEST), "nargs": "+", "default": list(DEPTHS), "metavar": "N"}
     | {"help": "depths: number of weight layers, hidden + output"},
     "network": {"choices": NETWORKS, "default": "mlp"}
     | {"help": "mlp: fully connected, of --depths; lenet: convolutional, of 4 layers"},
@@ -124,7 +125,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Print the fault on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {in_one_line(message)}\n")
 
     def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Return the arguments: listed values once each, and the folders that they lead to."""

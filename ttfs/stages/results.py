@@ -1,9 +1,8 @@
 """Results between the stages: JSON that says what was run, how, with what, and what came out."""
 
 import json
-import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +16,12 @@ from ttfs.writing import written_atomically
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
 OTHERS = ("snntorch", "spikingjelly", "sinabs", "brian2")  # tools, where they are installed
 NUMBER = int | float
-# What every row of a file must have: a key, and its value's type. [kind] stands for a list of such
-# values, [columns] for a list of objects, and a dict for a word: it has the columns that rows with
-# that word must have as well.
-Columns = dict[str, type | UnionType | list | dict]
+LARGEST, MOST = 1e100, 2**53  # of numbers, and of counts: nothing made of them overflows
+# What every row of a file must have: a key, and its value's type. A range stands for whole numbers
+# in it, [kind] for a list of such values, [kind, ...] for one that may be empty, [kind] * n for one
+# of n values, [columns] for a list of objects, and a dict for a word: it has the columns that rows
+# with that word must have as well. Under two keys stands a function of both values: do they agree?
+Columns = dict[str | tuple[str, str], type | UnionType | range | list | dict | Callable]
 
 
 def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: list[dict]) -> Path:
@@ -63,7 +64,7 @@ def load_results(path: Path, command: str, columns: Columns) -> dict:
         faults = (_row_fault(row, columns) for row in rows)
         fault = next((f"row {n}: {what}" for n, what in enumerate(faults, 1) if what), None)
         if record.get("n_rows", len(rows)) != len(rows):
-            fault = f"it has {len(rows)} rows, and had {record['n_rows']}"
+            fault = f"it has {len(rows)} rows, and had {record['n_rows']!r:.40}"
     if fault:
         raise InputError(f"{path} is not what was written: {fault}; run `{command}` again")
     return record
@@ -95,6 +96,10 @@ def _row_fault(row, columns: Columns) -> str | None:
     if not isinstance(row, dict):
         return "it is not an object"
     for key, kind in columns.items():
+        if isinstance(key, tuple):
+            if not kind(*(row[part] for part in key)):
+                return f"`{key[0]}` and `{key[1]}` do not go together"
+            continue
         if key not in row:
             return f"it lacks `{key}`"
         value = row[key]
@@ -106,25 +111,32 @@ def _row_fault(row, columns: Columns) -> str | None:
         if fault:
             return fault
     counts = {key: row[key] for key, kind in columns.items() if kind is int}
-    if counts.get("n_test") == 0:
-        return "`n_test` is 0"
-    for key in ("relu_correct", "snn_correct", "agreements"):
-        if counts.get(key, 0) > counts.get("n_test", math.inf):
-            return f"`{key}` is {counts[key]}, of {counts['n_test']}"
+    for key, count in counts.items():
+        total = counts.get("n_validation" if "validation" in key else "n_test", count)
+        if key.startswith("n_") and count == 0:
+            return f"`{key}` is 0"
+        if (key.endswith("_correct") or key in ("agreements", "certain")) and count > total:
+            return f"`{key}` is {count}, of {total}"
     return None
 
 
 def _is(value, kind) -> bool:
-    """Return whether a value is of a kind; counts are not negative, and numbers are finite."""
+    """Return whether a value is of a kind; counts are not negative, numbers not endless."""
     if isinstance(kind, list):
-        return isinstance(value, list) and bool(value) and all(_is(v, kind[0]) for v in value)
+        if not isinstance(value, list) or (not value and ... not in kind):
+            return False
+        any_length = len(kind) == 1 or ... in kind
+        return (any_length or len(value) == len(kind)) and all(_is(v, kind[0]) for v in value)
     if isinstance(kind, dict):
         return _row_fault(value, kind) is None
+    if isinstance(kind, range):
+        return type(value) is int and value in kind
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return False
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return not (kind is int and value < 0)
+    if isinstance(value, int | float):
+        low, high = (-LARGEST, LARGEST) if isinstance(0.0, kind) else (0, MOST)
+        return low <= value <= high
+    return True
 
 
 def _refuse(constant: str) -> None:
