@@ -20,6 +20,7 @@ from experiments import (
     early_decision,
     published_loss,
     robustness,
+    sparse_training,
     time_resolution,
     training_seeds,
 )
@@ -327,3 +328,12 @@ def test_published_networks_are_trained_with_the_seed_and_the_batches_of_their_r
     rows = published_loss.measure(lab, 2, 5, 64)
     assert asked == [(2, 5, 64)] and {row["epochs"] for row in rows} == {7}
     assert {(row["images"], row["n_test"]) for row in rows} == {("first 1,000", 40), ("all", 120)}
+
+
+def test_sparse_networks_learn_with_the_seed_and_the_penalty_of_their_row(lab, monkeypatch):
+    monkeypatch.setattr(lab, "retrained", lambda *what, **settings: what)
+    keys = sparse_training.FINE_TUNED, 3.0, 5
+    start, through, generator, _ = sparse_training.trained(lab, 3, *keys)
+    assert generator.initial_seed() == 5 and through.sparsity == 3 and start is lab.network(3)
+    longest = [length / 1.5 for length in largest(start, small_splits()[0].images)]
+    assert through.lengths == pytest.approx(longest, rel=1e-5)
