@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ttfs import InputError
+from ttfs.storage import check_writable
 from ttfs.writing import alone, written_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +52,38 @@ def test_exception_while_writing_keeps_the_old_file_and_leaves_no_other(tmp_path
         raise KeyboardInterrupt
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"
+
+
+def test_the_old_file_stays_whole_until_the_new_one_is(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with written_atomically(path) as temporary:
+        temporary.write_text("ne")
+        assert path.read_text() == "old"
+        assert temporary.parent == tmp_path and temporary.name.startswith(".results-")
+        assert temporary.suffix == ".json"
+        temporary.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_replaced_in_one_step_and_never_written_to(tmp_path, monkeypatch):
+    path, moved = tmp_path / "results.json", []
+    path.write_text("old")
+    before = path.stat().st_ino
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *names: (moved.append(names), replace(*names)))
+    with written_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert moved == [(temporary, path)] and path.stat().st_ino != before
+
+
+def test_a_reader_of_the_old_file_goes_on_reading_it(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with path.open() as reader:
+        with written_atomically(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old"
 
 
 def test_written_file_replaces_the_old_one_with_ordinary_permissions(tmp_path):
@@ -103,3 +136,8 @@ def test_a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_kill
     with alone(path):
         pass
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
