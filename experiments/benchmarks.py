@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from experiments import benchmarks_figure
 from experiments.benchmarks_figure import STANDARD, STEPS
 from experiments.lab import Lab, Setting
-from experiments.stopwatch import medians, peak_memory, product_rate, usual_epoch
 from experiments.tools import as_torch
+from experiments.tools.cost import ROUNDS, medians, memory_in_a_new_process, product_rate
+from experiments.usual_loop import usual_epoch
 from ttfs.conversion import SpikingNetwork, convert
 from ttfs.lenet import SHAPE
 from ttfs.network import BATCH, ReluNetwork, random_network
@@ -30,7 +31,7 @@ from ttfs.training import SETTINGS, architecture, initial_network, train
 from ttfs.windows import calibrated, normalise_layers
 
 ALL_THREADS = True  # one case at a time has the machine
-SECONDS, BYTES = NUMBER, int | None
+SECONDS, MB = NUMBER, NUMBER | None
 COLUMNS = {
     "device": str,
     "threads": int,
@@ -38,15 +39,14 @@ COLUMNS = {
         "training": {"depth": int, "images": int, "ours": SECONDS, "usual": SECONDS}
         | {"workers": int, "share_of_product_rate": NUMBER},
         "closed form": {"network": str, "images": int, "ours": SECONDS, "relu": SECONDS}
-        | {"our_bytes": BYTES, "batches_bytes": BYTES, "relu_bytes": BYTES, "kept_bytes": BYTES},
+        | {"our_mb": MB, "batches_mb": MB, "relu_mb": MB, "kept_mb": MB},
         "events": {"network": str, "neurons": int, "images": int, "spikes": int}
         | {"ours": SECONDS, "closed": SECONDS},
         "Brian2": {"network": str, "ours": SECONDS, "brian2": SECONDS},
-        "growth": {"varied": str, "value": int, "engine": str, "ours": SECONDS, "bytes": BYTES},
+        "growth": {"varied": str, "value": int, "engine": str, "ours": SECONDS, "mb": MB},
         "start": {"command": str, "ours": SECONDS, "torch": SECONDS},
     },
 }
-REPEATS = 5
 SPIKING_IMAGES = 10_000  # for the closed form and the events of networks of full connections
 LENET_IMAGES = 1000
 WORKERS = (0, 1, 2)  # of the DataLoader: the best of them counts
@@ -84,9 +84,9 @@ def measure(lab, what: str, **case) -> list[dict]:
     return [own | row for row in (found if isinstance(found, list) else [found])]
 
 
-def repeats(lab) -> int:
+def rounds(lab) -> int:
     """Return how often a call is timed."""
-    return 1 if lab.quick else REPEATS
+    return 1 if lab.quick else ROUNDS
 
 
 def training(lab, depth: int) -> dict:
@@ -109,7 +109,7 @@ def training(lab, depth: int) -> dict:
     workers = min(WORKERS, key=times.get)
     weights, n = [a * b for a, b in zip(sizes, sizes[1:], strict=False)], len(lab.training.labels)
     rate = (6 * sum(weights) - 2 * weights[0]) * n / times["ours"]
-    share = rate / product_rate(device, repeats(lab))
+    share = rate / product_rate(device)
     row = {"images": n, "ours": times["ours"], "usual": times[workers], "workers": workers}
     return row | {"share_of_product_rate": share}
 
@@ -186,10 +186,10 @@ def in_own_lab(setting: Setting, prepare: Callable[..., Callable], *case) -> Cal
 def closed(lab, network: str) -> dict:
     """Return the closed form's time and memory, beside those of the ReLU network in PyTorch."""
     calls = {way: run_of(lab, network, way) for way in ("ours", "relu")}
-    times = medians(calls, 3 * repeats(lab), lab.setting.device)
+    times = medians(calls, 3 * rounds(lab), lab.setting.device)
     ways = {"our": "ours", "batches": "batches", "relu": "relu", "kept": "kept"}
     memory = {
-        f"{key}_bytes": peak_memory(in_own_lab, lab.setting, run_of, network, way)
+        f"{key}_mb": memory_in_a_new_process(in_own_lab, lab.setting, run_of, network, way)
         for key, way in ways.items()
     }
     return {"images": len(subject(lab, network)[2])} | times | memory
@@ -205,7 +205,7 @@ def events(lab, network: str) -> dict:
     }
     neurons = sum(layer.synapses.n_out for layer in snn.hidden)
     row = {"neurons": neurons, "images": len(images), "spikes": spikes}
-    return row | medians(calls, repeats(lab), lab.setting.device)
+    return row | medians(calls, rounds(lab), lab.setting.device)
 
 
 def brian2(lab, network: str) -> dict:
@@ -218,7 +218,7 @@ def brian2(lab, network: str) -> dict:
     (times,) = torch.where(one > 0, 1 - one, torch.inf).double().numpy()
     calls = {"ours": partial(event_driven, snn, one)}
     calls["brian2"] = partial(witnessed, snn, times, 1 / STEPS)
-    return medians(calls, repeats(lab))
+    return medians(calls, rounds(lab))
 
 
 def growing(lab, engine: str, varied: str, value: int) -> Callable:
@@ -234,11 +234,11 @@ def growing(lab, engine: str, varied: str, value: int) -> Callable:
 def growth(lab, varied: str, value: int) -> list[dict]:
     """Return time and memory of both engines at a size."""
     calls = {engine: growing(lab, engine, varied, value) for engine in ENGINES}
-    times = medians(calls, repeats(lab), lab.setting.device)
+    times = medians(calls, rounds(lab), lab.setting.device)
     rows = []
     for engine, seconds in times.items():
-        memory = peak_memory(in_own_lab, lab.setting, growing, engine, varied, value)
-        rows.append({"engine": engine, "ours": seconds, "bytes": memory})
+        memory = memory_in_a_new_process(in_own_lab, lab.setting, growing, engine, varied, value)
+        rows.append({"engine": engine, "ours": seconds, "mb": memory})
     return rows
 
 
@@ -248,7 +248,7 @@ def start(lab, command: str) -> dict:
     commands = {"ours": words, "torch": ["-c", "import torch"]}
     run = partial(subprocess.run, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     calls = {name: partial(run, [sys.executable, *words]) for name, words in commands.items()}
-    return medians(calls, repeats(lab))
+    return medians(calls, rounds(lab))
 
 
 MEASURED = {

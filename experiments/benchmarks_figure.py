@@ -26,9 +26,9 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
 
 
-def megabytes(value: int | None) -> str:
-    """Return a number of bytes in MB."""
-    return "not measured" if value is None else f"{value / 1e6:.0f} MB"
+def megabytes(value: float | None) -> str:
+    """Return an amount of memory."""
+    return "not measured" if value is None else f"{value:.0f} MB"
 
 
 def pace(row: dict, key: str = "ours") -> float:
@@ -46,7 +46,7 @@ def table(rows: list[dict]) -> Table:
         lines.append([*line, seconds(row["usual"]), ratio(row["usual"], row["ours"]), share])
     for row in rows_with(rows, what="closed form"):
         line = [f"closed form, {row['network']}", seconds(row["ours"]), "ReLU in PyTorch"]
-        memory = [megabytes(row[key]) for key in ("our_bytes", "batches_bytes", "relu_bytes")]
+        memory = [megabytes(row[key]) for key in ("our_mb", "batches_mb", "relu_mb")]
         words = "{}; in batches {}; ReLU {}".format(*memory)
         lines.append([*line, seconds(row["relu"]), ratio(row["relu"], row["ours"]), words])
     for row in rows_with(rows, what="events"):
@@ -102,7 +102,7 @@ def draw_growth(above, below, engines: dict[str, list[dict]]) -> None:
         look = LOOKS[engine] | {"lw": 0.8, "ms": 3}
         values = [row["value"] for row in rows]
         above.plot(values, [row["ours"] for row in rows], label=engine, **look)
-        memory = [(row["bytes"] or math.nan) / 1e6 for row in rows]
+        memory = [row["mb"] or math.nan for row in rows]
         below.plot(values, memory, **look)
     for axes in (above, below):
         axes.set_xscale("log")

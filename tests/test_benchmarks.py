@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from experiments import benchmarks, stopwatch
+from experiments import benchmarks, usual_loop
 from experiments.benchmarks_figure import draw, table
 from experiments.lab import Lab, Setting
+from experiments.tools import cost
 from ttfs.network import ReluNetwork
 from ttfs.stages.results import load_results, save_results
 
@@ -19,8 +20,7 @@ ROWS = [
     {"what": "training", "depth": 8, "images": 55000, "ours": 2.0, "usual": 7.0, "workers": 1}
     | {"share_of_product_rate": 0.31},
     {"what": "closed form", "network": "8 layers", "images": 10000, "ours": 0.2, "relu": 0.19}
-    | {"our_bytes": 112_000_000, "batches_bytes": 11_000_000, "relu_bytes": 32_000_000}
-    | {"kept_bytes": 128_000_000},
+    | {"our_mb": 112.0, "batches_mb": 11.0, "relu_mb": 32.0, "kept_mb": 128.0},
     {"what": "events", "network": "8 layers", "neurons": 2800, "images": 10000, "spikes": 4_000_000}
     | {"ours": 2.0, "closed": 0.2},
     {"what": "events", "network": "few spikes, 2 layers", "neurons": 400, "images": 10000}
@@ -33,7 +33,7 @@ for (varied, value), (engine, size) in itertools.product(
     [("closed form", 1), ("event by event", 20)],
 ):
     ROWS.append({"what": "growth", "varied": varied, "value": value, "engine": engine})
-    ROWS[-1] |= {"ours": 0.01 * size * value, "bytes": 10**6 * size * value}
+    ROWS[-1] |= {"ours": 0.01 * size * value, "mb": 1.0 * size * value}
 ROWS = [OWN | row for row in ROWS]
 
 
@@ -45,13 +45,13 @@ def lab(studied):
 def test_medians_are_of_calls_that_take_turns_and_the_first_round_does_not_count(monkeypatch):
     clock, order = [0.0], []
     durations = {"a": iter((9.0, 1.0, 5.0, 2.0)), "b": iter((9.0, 4.0, 3.0, 8.0))}
-    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
 
     def call(name: str) -> None:
         order.append(name)
         clock[0] += next(durations[name])
 
-    found = stopwatch.medians({name: partial(call, name) for name in "ab"}, 3)
+    found = cost.medians({name: partial(call, name) for name in "ab"}, 3)
     assert found == {"a": 2.0, "b": 4.0}
     assert "".join(order) == "abababab"
 
@@ -63,31 +63,26 @@ def megabytes(held: int, passing: int):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory a process had")
-def test_peak_memory_is_what_the_call_needs_beyond_what_was_there():
-    assert stopwatch.peak_memory(megabytes, 50, 20) == pytest.approx(20e6, rel=0.1)
-
-
-def test_peak_memory_is_unknown_where_the_system_does_not_tell_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(stopwatch, "OWN_MEMORY", tmp_path)
-    assert stopwatch.peak_memory(megabytes, 1, 1) is None
+def test_memory_is_what_the_call_needs_beyond_what_was_there():
+    assert cost.memory_in_a_new_process(megabytes, 50, 20) == pytest.approx(20, rel=0.1)
 
 
 def test_the_usual_loop_learns_from_every_image_once_an_epoch(lab, monkeypatch):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(784, 10))
-    seen, get = [], stopwatch.Pictures.__getitem__
+    seen, get = [], usual_loop.Pictures.__getitem__
     monkeypatch.setattr(
-        stopwatch.Pictures, "__getitem__", lambda self, n: seen.append(n) or get(self, n)
+        usual_loop.Pictures, "__getitem__", lambda self, n: seen.append(n) or get(self, n)
     )
     before = (model(lab.training.images).argmax(1) == lab.training.labels).sum()
-    stopwatch.usual_epoch(model, lab.training, 64, 1e-2, 0, "cpu")()
+    usual_loop.usual_epoch(model, lab.training, 64, 1e-2, 0, "cpu")()
     after = (model(lab.training.images).argmax(1) == lab.training.labels).sum()
     assert sorted(seen) == list(range(1297)) and seen != sorted(seen)
     assert after > 2 * before and after > 0.8 * 1297
 
 
 def test_pictures_are_the_images_to_a_byte(lab):
-    pictures = stopwatch.Pictures(lab.training)
+    pictures = usual_loop.Pictures(lab.training)
     x, y = pictures[7]
     assert x.shape == (1, 28, 28) and y == lab.training.labels[7]
     assert (x.flatten() - lab.training.images[7]).abs().max() <= 0.5 / 255 + 1e-6

@@ -1,28 +1,48 @@
 """What an answer costs on this machine: its time beside another's, and its memory."""
 
 import ctypes
+import multiprocessing
 import re
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 ROUNDS = 5  # of timing
+SIZE = 3000  # of the matrices whose product is timed
+
+
+def medians(calls: dict[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict:
+    """Return the median time of each call, s, by name; in every round each is called once.
+
+    So a spell in which the machine is slow hits all of them. A round before is not counted.
+    """
+    taken = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device != "cpu":
+                torch.accelerator.synchronize()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
 
 
 @torch.no_grad()
 def timed(answer: Callable, relu: Callable, images: Tensor) -> tuple[float, float]:
     """Return the seconds that both take, medians of rounds in which they take turns."""
-    taken = {answer: [], relu: []}
-    for _ in range(ROUNDS):
-        for run, seconds in taken.items():
-            start = time.perf_counter()
-            run(images)
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(taken[answer]), statistics.median(taken[relu])
+    calls = {"answer": lambda: answer(images), "relu": lambda: relu(images)}
+    return tuple(medians(calls, ROUNDS).values())
+
+
+def product_rate(device: str) -> float:
+    """Return the floating-point operations per second in a product of two large matrices."""
+    matrix = torch.ones(SIZE, SIZE, device=device)
+    return 2 * SIZE**3 / medians({"product": lambda: matrix @ matrix}, ROUNDS, device)["product"]
 
 
 @torch.no_grad()
@@ -32,8 +52,27 @@ def memory_of(answer: Callable, images: Tensor) -> float | None:
     None where Linux does not tell.
     """
     answer(images[:1], 2)  # what is made once, and stays
+    return memory_beyond(lambda: answer(images, 2))  # more steps take no more
+
+
+def memory_in_a_new_process(prepare: Callable[..., Callable], *arguments) -> float | None:
+    """Return the memory that ``prepare(*arguments)()`` takes, in MB, in a process of its own.
+
+    What ``prepare`` needs is not counted. None where Linux does not tell.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_memory_of_one_thread, prepare, *arguments).result()
+
+
+def _memory_of_one_thread(prepare: Callable[..., Callable], *arguments) -> float | None:
+    torch.set_num_threads(1)  # threads have memory of their own
+    return memory_beyond(prepare(*arguments))
+
+
+def memory_beyond(call: Callable[[], object]) -> float | None:
+    """Return the memory that a call takes at most, in MB, beyond what the process holds."""
     before = peak_memory(forget=True)
-    answer(images, 2)  # more steps take no more
+    call()
     after = peak_memory()
     return None if None in (before, after) else round(after - before, 1)
 
