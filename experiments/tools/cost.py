@@ -1,6 +1,8 @@
 """What an answer costs on this machine: its time beside another's, and its memory."""
 
+import contextlib
 import ctypes
+import functools
 import multiprocessing
 import re
 import statistics
@@ -26,10 +28,38 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int, device: str = "
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            if device != "cpu":
-                torch.accelerator.synchronize()
+            getattr(torch, device).synchronize()
             taken[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+
+
+def medians_apart(prepared: dict[str, Callable[[], Callable]], rounds: int) -> dict:
+    """Return the ``medians`` of what each ``prepare()`` returns, each in a process of its own."""
+    with contextlib.ExitStack() as processes:
+        calls = {}
+        for name, prepare in prepared.items():
+            process = processes.enter_context(new_process())
+            process.submit(_keep, prepare).result()
+            calls[name] = functools.partial(_answer_of, process)
+        return medians(calls, rounds)
+
+
+def new_process() -> ProcessPoolExecutor:
+    """Return a process that has done nothing yet."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _keep(prepare: Callable[[], Callable]) -> None:
+    global _kept
+    _kept = prepare()
+
+
+def _call_kept() -> None:
+    _kept()
+
+
+def _answer_of(process: ProcessPoolExecutor) -> None:
+    process.submit(_call_kept).result()
 
 
 @torch.no_grad()
@@ -60,7 +90,7 @@ def memory_in_a_new_process(prepare: Callable[..., Callable], *arguments) -> flo
 
     What ``prepare`` needs is not counted. None where Linux does not tell.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    with new_process() as process:
         return process.submit(_memory_of_one_thread, prepare, *arguments).result()
 
 
