@@ -151,7 +151,7 @@ def subject(lab, name: str) -> tuple[ReluNetwork, SpikingNetwork, Tensor]:
         network, lengths, _ = recorded(lab)[name]
     else:
         network = lab.lenet if name == "LeNet" else lab.network(int(name.split()[0]))
-        lengths = calibrated(network, lab.training.images)
+        lengths = calibrated(network, lab.training.images[: SPIKING_IMAGES // 10])
     n = SPIKING_IMAGES if network.is_fully_connected else LENET_IMAGES
     n = n // 10 if lab.quick else n
     images = lab.training.images[:n].float().to(lab.setting.device)
