@@ -195,7 +195,7 @@ def test_logits_may_be_off_by_the_limit_and_no_more(dtype, engine, limit):
     assert verdict([above | {"layer": 3, "output": False}]) == []
 
 
-def test_labels_must_be_equal_and_logits_finite_in_32_bits_or_more_only():
+def test_labels_must_be_equal_in_32_bits_or_more_or_else_in_16_and_logits_finite():
     changes = {"agreements": 47, "relative_error": None}
     for dtype, engine in LOGIT_LIMIT:
         assert verdict([output_row(dtype, engine, **changes)]) == [
@@ -204,7 +204,11 @@ def test_labels_must_be_equal_and_logits_finite_in_32_bits_or_more_only():
         ]
     for dtype in ("float16", "bfloat16"):
         for engine in CERTIFIED:
-            assert verdict([output_row(dtype, engine, **changes)]) == []
+            in_16_bits = output_row(dtype, engine, **changes)
+            assert verdict([output_row(), in_16_bits]) == []
+            assert verdict([output_row() | {"depth": 3}, in_16_bits]) == [
+                f"depth 4, layer 4, {dtype}, {engine}: 3 predictions differ"
+            ]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])

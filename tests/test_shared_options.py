@@ -56,7 +56,7 @@ def test_an_option_of_words_refuses_another(capsys, name):
 
 @pytest.mark.parametrize(
     ("name", "limits"),
-    [("depths", "1 or more"), ("samples", "1 or more"), ("seed", f"0 to {2**63 - 1}")],
+    [("depths", "1 to 1000"), ("samples", "1 or more"), ("seed", f"0 to {2**63 - 1}")],
 )
 @pytest.mark.parametrize("text", ["1.5", "many", ""])
 def test_a_whole_number_is_asked_for_with_its_limits(capsys, name, limits, text):
