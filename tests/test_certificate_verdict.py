@@ -10,6 +10,7 @@ from ttfs import certificate as module
 from ttfs.certificate import LOGIT_LIMIT, _Worst, certificate, verdict
 from ttfs.conversion import convert
 from ttfs.exactness import CERTIFIED, LayerError, exact_layers, layer_errors, relu_reference, ulp
+from ttfs.network import ReluNetwork
 from ttfs.simulation import closed_form, simulator
 from ttfs.windows import calibrated
 
@@ -231,3 +232,11 @@ def test_a_short_window_breaks_bounds_and_the_verdict_says_in_which_layer():
     faults = verdict([row | {"depth": 3} for row in rows])
     assert any("layer 1" in fault and "above their bound" in fault for fault in faults)
     assert any("layer 3" in fault and "predictions differ" in fault for fault in faults)
+
+
+def test_a_layer_of_zeros_has_the_ulp_of_one_and_no_error():
+    network = ReluNetwork([torch.zeros(30, 3), torch.zeros(3, 2)], [torch.zeros(3), torch.zeros(2)])
+    snn, pixels = convert(network, [1.0]), random_pixels(9, 30)
+    for row in certificate(network, snn, pixels, [("float32", "closed-form")]):
+        assert (row["largest_error"], row["relative_error"], row["error_ulp"]) == (0, 0, 0)
+        assert row["ulp"] == 2.0**-23 and row["broken"] == 0
