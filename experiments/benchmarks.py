@@ -148,7 +148,7 @@ def recorded(lab) -> dict[str, Model]:
 def subject(lab, name: str) -> tuple[ReluNetwork, SpikingNetwork, Tensor]:
     """Return a network by its name, what it converts to, and the training images to time it on."""
     if "," in name:
-        network, lengths, _ = recorded(lab)[name]
+        network, lengths, *_ = recorded(lab)[name]
     else:
         network = lab.lenet if name == "LeNet" else lab.network(int(name.split()[0]))
         lengths = calibrated(network, lab.training.images[: SPIKING_IMAGES // 10])

@@ -301,3 +301,42 @@ def test_a_convolutional_spiking_network_can_be_pickled():
         pixels = random_pixels(5, 36)
         snn = pickle.loads(pickle.dumps(convert(network, calibrated(network, pixels))))
         torch.testing.assert_close(closed_form(snn, pixels).logits, network.logits(pixels))
+
+
+ROUNDINGS = {  # terms of each step's sums, and three more each
+    "linear": 12 + 3,
+    "linear without bias": 12 + 3,
+    "convolution": 18 + 3,
+    "grouped, dilated convolution": 8 + 3,
+    "convolution of sequences": 6 + 3,
+    "mean of pools": 4 + 3 + 8 + 3,
+    "mean of sequences": 3 + 3 + 4 + 3,
+    "batch normalisation of features": 12 + 3 + 1 + 3,
+    "batch normalisation of channels": 18 + 3 + 1 + 3,
+    "batch normalisation first": 1 + 3 + 18 + 3,
+    "two linear layers": 0 + 3 + 12 + 3 + 6 + 3,
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_roundings_are_counted_by_the_terms_of_every_step(name):
+    assert Affine.of(*CHAINS[name]).roundings == ROUNDINGS[name]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_synapses_are_counted_as_the_matrix_has_them(name):
+    synapses = Affine.of(*CHAINS[name])
+    assert synapses.n_synapses == int((synapses.matrix() != 0).sum())
+
+
+def test_full_connections_alone_are_dense():
+    dense = {name for name in CHAINS if Affine.of(*CHAINS[name]).is_dense}
+    assert dense == {"linear"}
+    assert not Affine.of(nn.Linear(6, 2), [5, 6]).is_dense  # one for each of five rows
+
+
+def test_a_matrix_that_is_kept_or_fits_is_small(monkeypatch):
+    chains = {name: Affine.of(*CHAINS[name]) for name in ("linear", "linear without bias")}
+    for most, small in ((84, [True, True]), (83, [True, False])):  # 12 x 7 = 84
+        monkeypatch.setattr(affine, "MOST_DENSE", most)
+        assert [synapses.is_small for synapses in chains.values()] == small

@@ -10,6 +10,7 @@ from ttfs import certificate as module
 from ttfs.certificate import LOGIT_LIMIT, _Worst, certificate, verdict
 from ttfs.conversion import convert
 from ttfs.exactness import CERTIFIED, LayerError, exact_layers, layer_errors, relu_reference, ulp
+from ttfs.network import ReluNetwork
 from ttfs.simulation import closed_form, simulator
 from ttfs.windows import calibrated
 
@@ -195,7 +196,7 @@ def test_logits_may_be_off_by_the_limit_and_no_more(dtype, engine, limit):
     assert verdict([above | {"layer": 3, "output": False}]) == []
 
 
-def test_labels_must_be_equal_and_logits_finite_in_32_bits_or_more_only():
+def test_labels_must_be_equal_in_32_bits_or_more_or_else_in_16_and_logits_finite():
     changes = {"agreements": 47, "relative_error": None}
     for dtype, engine in LOGIT_LIMIT:
         assert verdict([output_row(dtype, engine, **changes)]) == [
@@ -204,8 +205,11 @@ def test_labels_must_be_equal_and_logits_finite_in_32_bits_or_more_only():
         ]
     for dtype in ("float16", "bfloat16"):
         for engine in CERTIFIED:
-            fine = output_row("float32", agreements=50)
-            assert verdict([output_row(dtype, engine, **changes), fine]) == []
+            in_16_bits = output_row(dtype, engine, **changes)
+            assert verdict([output_row(), in_16_bits]) == []
+            assert verdict([output_row() | {"depth": 3}, in_16_bits]) == [
+                f"depth 4, layer 4, {dtype}, {engine}: 3 predictions differ"
+            ]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
@@ -228,3 +232,11 @@ def test_a_short_window_breaks_bounds_and_the_verdict_says_in_which_layer():
     faults = verdict([row | {"depth": 3} for row in rows])
     assert any("layer 1" in fault and "above their bound" in fault for fault in faults)
     assert any("layer 3" in fault and "predictions differ" in fault for fault in faults)
+
+
+def test_a_layer_of_zeros_has_the_ulp_of_one_and_no_error():
+    network = ReluNetwork([torch.zeros(30, 3), torch.zeros(3, 2)], [torch.zeros(3), torch.zeros(2)])
+    snn, pixels = convert(network, [1.0]), random_pixels(9, 30)
+    for row in certificate(network, snn, pixels, [("float32", "closed-form")]):
+        assert (row["largest_error"], row["relative_error"], row["error_ulp"]) == (0, 0, 0)
+        assert row["ulp"] == 2.0**-23 and row["broken"] == 0

@@ -96,6 +96,15 @@ def test_digits_keep_their_labels_and_brightness_when_enlarged():
     assert np.abs(test.images.mean(1).numpy() - brightness).max() < 0.02
 
 
+def test_digits_are_enlarged_linearly_between_the_middles_of_their_pixels():
+    source = load_digits().images[np.random.default_rng(0).permutation(1797)[:300]] / 16
+    places = (np.arange(28) + 0.5) * 8 / 28 - 0.5
+    rows = np.apply_along_axis(lambda column: np.interp(places, range(8), column), 1, source)
+    large = np.apply_along_axis(lambda row: np.interp(places, range(8), row), 2, rows)
+    test = load_dataset("digits")[2]
+    np.testing.assert_allclose(test.images.numpy(), large.reshape(300, 784), atol=1e-6)
+
+
 def test_digits_are_the_same_on_every_call_whatever_the_global_seed():
     first = load_dataset("digits")
     torch.manual_seed(99)
@@ -291,3 +300,38 @@ def test_download_that_breaks_off_leaves_nothing_that_poses_as_mnist(tmp_path, m
     assert choose_dataset("auto", tmp_path) == "digits"
     assert files_below(tmp_path) == []
     assert choose_dataset("auto", tmp_path) == "digits"  # and not an error about half of MNIST
+
+
+@pytest.mark.parametrize("n_silent", [0, 1])
+def test_mnist_is_downloaded_if_any_mirror_has_it_and_nothing_else_is_kept(
+    tmp_path, monkeypatch, n_silent
+):
+    asked, patience = [], []
+
+    def urlopen(url, timeout):
+        asked.append((url, timeout))
+        if len(asked) <= n_silent:
+            raise URLError("unknown host")
+        return gzip.open(__file__, "rb")
+
+    def download(self):
+        patience.append(socket.getdefaulttimeout())
+        write_mnist(Path(self.root))
+        (Path(self.raw_folder) / f"{TEST_LABELS}.gz").write_bytes(b"compressed")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(MNIST, "mirrors", ["http://a/", "http://b/"])
+    monkeypatch.setattr(MNIST, "download", download)
+    folder = tmp_path / "new" / "data"
+    assert choose_dataset("mnist", folder) == "mnist"
+    assert asked == [(f"http://{m}/{TEST_LABELS}.gz", 10.0) for m in "ab"[: 1 + n_silent]]
+    assert patience == [10.0] and socket.getdefaulttimeout() is None
+    assert sorted(path.name for path in (folder / "MNIST" / "raw").iterdir()) == sorted(SHAPES)
+    assert [path.name for path in folder.iterdir()] == ["MNIST"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_a_download(tmp_path, monkeypatch):
+    (tmp_path / "data").touch()
+    monkeypatch.setattr(datasets, "_download", None)
+    with pytest.raises(InputError, match=r"data is not a folder; name one that has MNIST/raw/\*-"):
+        choose_dataset("auto", tmp_path / "data")

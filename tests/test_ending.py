@@ -1,10 +1,12 @@
 """Whatever ends a run early ends it with one line and its status, and mixes nothing unnoticed."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +39,56 @@ def test_a_signal_ends_a_run_with_one_line_and_its_status(capsys, number):
     assert stop.value.code == status and complaint.endswith(f": {word}\n")
     assert complaint.count("\n") == 1
     assert signal.getsignal(number) is before
+
+
+ERRORS = {
+    "input": (InputError("of two\n  lines \x1b[2J"), r"error: of two lines \x1b[2J"),
+    "a file": (OSError(errno.EACCES, "Permission denied", "a"), "error: a: Permission denied"),
+    "a move": (OSError(errno.EACCES, "Denied", "a", None, "b"), "error: b: Denied"),
+    "no file": (OSError(errno.EIO, "Broken"), "error: input or output: Broken"),
+    "no words": (OSError("odd"), "error: input or output: odd"),
+    "a stop": (KeyboardInterrupt(), "interrupted"),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_what_is_unusable_ends_a_run_with_one_line_and_2(capsys, monkeypatch, kind):
+    error, line = ERRORS[kind]
+
+    @one_line_errors
+    def main(argv):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["folder/script.py", "--option"])
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert capsys.readouterr() == ("", f"script.py: {line}\n")
+    assert stop.value.code == (130 if kind == "a stop" else 2)
+
+
+def test_a_defect_keeps_its_traceback_and_a_result_is_returned():
+    @one_line_errors
+    def main(argv=None):
+        """Return one divided by the first number."""
+        return 1 // (argv or [1])[0]
+
+    assert (main([1]), main()) == (1, 1) and main.__doc__.startswith("Return one")
+    with pytest.raises(ZeroDivisionError):
+        main([0])
+
+
+def test_a_run_in_a_thread_leaves_signals_alone(capsys):
+    handlers = []
+
+    @one_line_errors
+    def main(argv):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=main, args=[[]])
+    thread.start()
+    thread.join()
+    assert handlers == [before] and capsys.readouterr().err == ""
 
 
 IMPORTING = """

@@ -96,3 +96,73 @@ def test_rows_are_chosen_and_grouped_by_their_values_in_order():
         0: [4, 2],
     }
     assert list(grouped(rows, "a", "b")) == [(1, 0), (1, 1), (0, 1), (0, 2)]
+
+
+def fault(tmp_path, columns, **row) -> str | None:
+    """Return what is wrong with the only row of a file, if anything."""
+    (tmp_path / "a.json").write_text(json.dumps({"rows": [row]}))
+    try:
+        load_results(tmp_path / "a.json", "python a.py", columns)
+    except InputError as error:
+        return str(error).split("row 1: ")[1].split("; run")[0]
+
+
+KINDS = {  # what a value of the kind may be, and what it may not
+    "a count": (int, [0, 2**53], [-1, 2**53 + 1, True, 1.0]),
+    "a number": (NUMBER, [-1e100, 0, 1e100], [-1.1e100, 1.1e100, False, "1", None]),
+    "a number or nothing": (NUMBER | None, [None, -0.5], ["1", [], 1e101]),
+    "a truth": (bool, [True, False], [0, 1, None]),
+    "a whole number in a range": (range(1, 4), [1, 3], [0, 4, True, 2.0, "2"]),
+    "a list": ([int], [[0], [1, 2]], [[], 3, [-1], [1, True], None]),
+    "a list that may be empty": ([int, ...], [[], [1], [1, 2, 3]], [[-1], None]),
+    "two": ([int] * 2, [[1, 2]], [[], [1], [1, 2, 3], [1, "2"], ["1", 2]]),
+    "objects": ([{"a": int}], [[{"a": 1}, {"a": 2}]], [[{"a": 1}, {}], [{"a": -1}], [3], {}]),
+    "words": ({"x": {}, "y": {}}, ["x", "y"], ["z", 3, None, ["x"]]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_value_is_of_its_columns_kind_and_within_its_limits(tmp_path, name):
+    kind, good, bad = KINDS[name]
+    assert [fault(tmp_path, {"key": kind}, key=value) for value in good] == [None] * len(good)
+    for value in bad:
+        assert fault(tmp_path, {"key": kind}, key=value) == f"`key` is {value!r}"
+
+
+def test_a_word_brings_columns_of_its_own(tmp_path):
+    columns = {"cause": {"clock": {"ticks": int}, "none": {}}, "depth": int}
+    assert fault(tmp_path, columns, cause="none", depth=2) is None
+    assert fault(tmp_path, columns, cause="clock", depth=2) == "it lacks `ticks`"
+    assert fault(tmp_path, columns, cause="clock", depth=2, ticks=-1) == "`ticks` is -1"
+    assert fault(tmp_path, columns, cause="clock", ticks=1) == "it lacks `depth`"
+
+
+def test_two_values_that_do_not_go_together_are_named(tmp_path):
+    columns = {"a": int, "b": int, ("b", "a"): lambda b, a: b > a, "c": int}
+    assert fault(tmp_path, columns, a=1, b=2, c=3) is None
+    assert fault(tmp_path, columns, a=2, b=2, c=3) == "`b` and `a` do not go together"
+    assert fault(tmp_path, columns, a=1, b=2, c=-3) == "`c` is -3"
+
+
+@pytest.mark.parametrize("key", ["relu_correct", "agreements", "certain", "validation_correct"])
+def test_no_more_images_are_right_than_there_are(tmp_path, key):
+    total, other = ("n_validation", "n_test") if "validation" in key else ("n_test", "n_other")
+    columns = {key: int, total: int, other: int}
+    assert fault(tmp_path, columns, **{key: 5, total: 5, other: 1}) is None
+    assert fault(tmp_path, columns, **{key: 6, total: 5, other: 9}) == f"`{key}` is 6, of 5"
+    assert fault(tmp_path, columns, **{key: 0, total: 0, other: 9}) == f"`{total}` is 0"
+
+
+def test_counts_of_anything_else_may_be_larger_than_that_of_images(tmp_path):
+    assert fault(tmp_path, {"n_test": int, "spikes": int}, n_test=1, spikes=9) is None
+    assert fault(tmp_path, {"relu_correct": int}, relu_correct=9) is None
+
+
+def test_a_row_that_is_lacking_is_noticed(tmp_path):
+    path = save_results(tmp_path / "a.json", "a.py", {}, "mnist", [ROW, ROW, ROW])
+    lines = path.read_text().splitlines(keepends=True)
+    assert sum('"depth"' in line for line in lines) == 3  # a line each
+    del lines[lines.index(' "rows": [\n') + 1]
+    path.write_text("".join(lines))
+    with pytest.raises(InputError, match="it has 2 rows, and had 3; run"):
+        load_results(path, "python a.py", COLUMNS)
