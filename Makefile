@@ -9,7 +9,7 @@ PEERS ?= .venv-peers
 OLDEST ?= .venv-oldest
 DATASET ?= auto
 PYTHON = $(VENV)/bin/python
-BESIDE_PEERS = direct_training peers witness
+BESIDE_PEERS = benchmarks direct_training peers witness
 
 # `auto` is settled once per run, so that a machine without a network waits for it only once.
 settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \

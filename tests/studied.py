@@ -22,7 +22,8 @@ NEEDS = {
 OPTIONS = {
     name: ["--depths", 2, 3, "--quick"]
     for name in experiments.questions()
-    if all(map(importlib.util.find_spec, NEEDS.get(name, ())))
+    if name != "benchmarks"  # takes minutes: tests/test_benchmarks.py has its parts
+    and all(map(importlib.util.find_spec, NEEDS.get(name, ())))
 }
 OPTIONS["membrane_traces"] = ["--depth", 3]
 OPTIONS["convolutional"] = ["--quick"]
