@@ -67,7 +67,7 @@ lenet: $(VENV)/ttfs-ready ## the convolutional network: trains, converts and ver
 	    --samples 500 --results results
 
 peers: PYTHON = $(PEERS)/bin/python
-peers: $(PEERS)/ttfs-ready-beside-peers ## the experiments beside other people's tools (65 minutes)
+peers: $(PEERS)/ttfs-ready-beside-peers ## the experiments beside other people's tools (80 minutes)
 	@set -e; dataset=$$($(settle)); \
 	[ $$dataset = mnist ] || (set -x; $(PYTHON) train_mnist_pytorch.py --dataset $$dataset); \
 	for name in $(BESIDE_PEERS); do \

@@ -1,4 +1,4 @@
-"""How fast is all of this, and how much memory does it take? (20 minutes)
+"""How fast is all of this, and how much memory does it take? (15 minutes)
 
 Training beside the usual loop, the closed form beside the ReLU network in PyTorch, the event-driven
 engine beside the closed form (and Brian2, where it is installed), how time and memory grow, and how

@@ -18,6 +18,7 @@ SIZES = {
     "batch": "Images",
 }  # what is varied, and its axis's label
 STEPS = 64  # of Brian2, per window
+SPARSE = 100  # spikes per image
 STANDARD = {"width": 400, "depth": 4, "batch": 500}  # what is not varied
 
 
@@ -91,7 +92,7 @@ def draw(rows: list[dict]) -> Figure:
     panels["width"].set_ylabel("Time (s)")
     panels["width, memory"].set_ylabel("Memory (MB)")
     panels["width, memory"].set_ylim(bottom=0.1)
-    panels["width"].legend()
+    panels["pace"].legend(*panels["width"].get_legend_handles_labels(), loc="upper right")
     draw_pace(panels["pace"], rows_with(rows, what="events"))
     return figure
 
@@ -113,16 +114,16 @@ def draw_growth(above, below, engines: dict[str, list[dict]]) -> None:
 
 def draw_pace(axes, rows: list[dict]) -> None:
     """Draw images per second against spikes per image, both engines, a column per network."""
-    ends = {True: [], False: []}  # of record networks, and of the others
+    sparse, others = [], []  # names beside names that are far away would push each other
     for row in rows:
         spikes = row["spikes"] / row["images"]
         for key, engine in (("closed", "closed form"), ("ours", "event by event")):
             axes.plot([spikes], [pace(row, key)], ms=4, **LOOKS[engine] | {"ls": ""})
-        ends["," in row["network"]].append((spikes, pace(row), row["network"]))
+        (sparse if spikes < SPARSE else others).append((spikes, pace(row), row["network"]))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(x=0.15)
     axes.set_xlabel("Spikes per image, of hidden neurons")
     axes.set_ylabel("Images per second")
-    for found in ends.values():
-        label_ends(axes, found)
+    for ends in (sparse, others):
+        label_ends(axes, ends)

@@ -176,4 +176,4 @@ def test_figure_has_every_network_and_size_at_its_place():
     memory = [line.get_xydata().tolist() for line in panels[4].lines]
     assert memory == [[[2, 2], [4, 4]], [[2, 40], [4, 80]]]
     assert [axes.get_xlabel() for axes in panels[3:]] == ["Neurons per layer", "Layers", "Images"]
-    assert [text.get_text() for text in panels[0].get_legend().texts] == list(benchmarks.ENGINES)
+    assert [text.get_text() for text in pace.get_legend().texts] == list(benchmarks.ENGINES)
