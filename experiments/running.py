@@ -82,7 +82,10 @@ def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[d
 
 
 def end_with(owner: int) -> None:
-    """Let this process end when the one that it works for has ended, by Ctrl-C or killed."""
+    """Let this process end when the one that it works for has ended, by Ctrl-C or killed.
+
+    On Windows a process does not see its parent change: there it ends after its case.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -123,7 +126,7 @@ def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
         raise InputError("--cluster needs Dask: pip install distributed") from error
     try:
         client = Client(cluster, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:  # another program's answer, read as sizes
         raise InputError(f"no cluster answers at {cluster} ({error})") from error
     with client, parallel_config(backend="dask"):
         yield Parallel(**options)

@@ -68,8 +68,9 @@ def save_small_lenet(root: Path, seed: int = 0) -> nn.Sequential:
     images, classes = load_dataset("digits")[0]
     with torch.no_grad():
         features = model[:-1](images.unflatten(1, (1, 28, 28)))
-        features = torch.cat([features, torch.ones(len(features), 1)], 1)
-        fitted = torch.linalg.lstsq(features, torch.eye(10)[classes]).solution
+        features = torch.cat([features, torch.ones(len(features), 1)], 1).double()
+        products = features.T @ features + torch.eye(61)  # a ridge: some features are always 0
+        fitted = torch.linalg.solve(products, features.T @ torch.eye(10).double()[classes])
         model[-1].weight.copy_(fitted[:-1].T)
         model[-1].bias.copy_(fitted[-1])
     network = ReluNetwork.from_torch(model, (1, 28, 28))

@@ -260,7 +260,7 @@ for script in sys.argv[1:]:
 def test_script_finds_its_package_wherever_it_is_run_and_needs_no_backend(tmp_path):
     scripts = [*(f"{script.__name__}.py" for script in FOLDERS), "experiments/__main__.py"]
     paths = [ROOT / script for script in scripts]
-    done = ended(tmp_path, "-P", "-c", IMPORTED, *paths, MPLBACKEND="nonsense")
+    done = ended(tmp_path, "-c", IMPORTED, *paths, MPLBACKEND="nonsense")
     assert done.stdout.decode().splitlines() == [f"{path} 0" for path in paths], done.stderr
 
 
