@@ -3,7 +3,8 @@
     python tests/mutants.py ttfs/coding.py
     python tests/mutants.py ttfs/coding.py tests/test_coding.py tests/test_events.py
 
-``make mutants`` installs what it needs. SAMPLE=5 in the environment tries one change in five.
+``make mutants`` installs what it needs. SAMPLE=5 in the environment tries one change in five,
+the first of each function among them.
 
 Every change is tried with the tests that are named, or else with all that import the module or
 bear its name, less the slow ones. mutmut makes the changes, below mutants/; it leaves decorated
@@ -46,6 +47,8 @@ def main(module: str, *tests: str) -> None:
     config().only_mutate = [module]
     config().also_copy += Path().glob("*.py")
     config().pytest_add_cli_args_test_selection = list(tests) or tests_of(Path(module))
+    if not config().pytest_add_cli_args_test_selection:
+        sys.exit(f"mutants.py: no tests are {module}'s alone; name some")
     _run(SAMPLES[os.environ.get("SAMPLE", "1")], max_children=1)
 
 

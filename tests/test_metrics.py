@@ -45,6 +45,7 @@ def test_a_simulator_run_in_batches_gives_what_it_gives_at_once(case, monkeypatc
     torch.testing.assert_close(found.logits, whole.logits, rtol=0, atol=1e-13)
     assert [layer.row() for layer in found.audit] == [layer.row() for layer in whole.audit]
     assert found.counts["agreements"] == 2300
+    assert found.input_spikes == int((images > 0).sum())
 
 
 def test_logit_error_is_the_largest_of_all_and_so_is_the_largest_logit(case):

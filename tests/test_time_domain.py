@@ -364,6 +364,11 @@ def test_impossible_hardware_is_refused(faulty, words):
         Hardware(**faulty)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_hardware_at_the_ends_of_what_is_possible_is_not_refused(level):
+    assert Hardware(loss=level, jitter=level, mismatch=level).loss == level
+
+
 def test_without_a_target_the_learning_rate_rises_and_falls_and_the_last_epoch_counts(
     digits, monkeypatch
 ):

@@ -111,7 +111,9 @@ def test_safe_windows_hold_every_activation():
 
 
 def test_safe_window_of_a_layer_that_cannot_fire_is_one():
-    assert safe(ReluNetwork([-torch.ones(2, 3), torch.ones(3, 1)], [torch.zeros(3), [0.0]])) == [1]
+    weights, biases = [-torch.ones(2, 3), torch.ones(3, 1)], [torch.zeros(3), [0.0]]
+    assert safe(ReluNetwork(weights, biases)) == [1]
+    assert safe(ReluNetwork([*weights, [[1.0]]], [*biases, [0.0]])) == pytest.approx([1, 3])
 
 
 def test_several_quantiles_from_one_pass_equal_each_alone():
@@ -128,7 +130,7 @@ def test_images_that_cannot_choose_a_window_are_refused(choose):
         (broken, r"not \[0, 1\]"),
         (255 * x, r"not \[0, 1\]"),
         ((255 * x).byte(), "divide them"),
-        (x[:0], "there are none"),
+        (x[:0], "training images, and there are none$"),
         (x[:, :6], r"not \(n_batch, 7\)"),
     ):
         with pytest.raises(InputError, match=words):
