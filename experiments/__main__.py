@@ -22,7 +22,7 @@ from ttfs.stages.ending import one_line_errors  # isort: split
 import torch
 
 from experiments.lab import Setting
-from experiments.running import forget, rows_of
+from experiments.running import forget, rows_of, takes_all_threads
 from ttfs.datasets import choose_dataset
 from ttfs.stages.options import DEEPEST, NOT_SETTINGS, Parser, device_of, whole
 from ttfs.stages.report import report
@@ -55,10 +55,14 @@ def parse(name: str, argv):
         parser.add("depths", type=whole(2, DEEPEST))
     option = parser.add_argument
     option("--quick", action="store_true", help="a short look: fewer depths, cases and images")
-    option = parser.add_mutually_exclusive_group().add_argument
-    jobs = {"type": whole(1, 256), "default": min(8, os.cpu_count() or 1)}
-    option("--jobs", **jobs, help="processes that share the cases, one thread each")
-    option("--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers share the cases")
+    parser.set_defaults(jobs=1, cluster=None)
+    if not takes_all_threads(module):
+        option = parser.add_mutually_exclusive_group().add_argument
+        jobs = {"type": whole(1, 256), "default": min(8, os.cpu_count() or 1)}
+        option("--jobs", **jobs, help="processes that share the cases, one thread each")
+        option(
+            "--cluster", metavar="ADDRESS", help="a Dask scheduler whose workers share the cases"
+        )
     parser.add_inputs("models")
     parser.add_outputs("results", "figures")
     args = parser.parse_args(argv)
@@ -95,7 +99,7 @@ def main(argv=None) -> None:
     module, args = parse(name, argv[1:])
     if not args.redraw:
         args.dataset = choose_dataset(args.dataset, args.data_dir)
-        if not getattr(module, "ALL_THREADS", False):
+        if not takes_all_threads(module):
             torch.set_num_threads(1)  # the results say so, and so it is for every case
     path = output_folder(args.results, args.dataset) / f"{name}.json"
     check_writable(path.parent)

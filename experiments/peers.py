@@ -52,7 +52,7 @@ HERE = "this project"
 CLOSED, EVENTS = "first spike, closed form", "first spike, event by event"
 CLOCK = "first spike, on a clock"
 ALONE = """import json, os, sys
-from experiments.running import end_with
+from experiments.tools.workers import end_with
 end_with(int(sys.argv[2]))
 from experiments.peers import measured_alone
 print(json.dumps(measured_alone(*json.loads(sys.argv[1]))))"""

@@ -12,17 +12,17 @@ import hashlib
 import importlib
 import json
 import os
-import signal
-import threading
-import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from experiments.lab import Lab, Setting
+from experiments.tools.workers import deaf_to_ctrl_c, end_with
 from ttfs import InputError
 from ttfs.lenet import DEPTH
 from ttfs.stages.options import ROOT, progress
@@ -50,9 +50,8 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
         print(f"going on where a run stopped: {len(done)} of {len(cases)} cases are done")
     todo = [case for case in cases if _key(case) not in done]
     todo.sort(key=lambda case: -case.get("depth", 0))  # the longest first
-    jobs = 1 if getattr(module, "ALL_THREADS", False) else jobs
     with _workers(jobs, cluster) as parallel:
-        with _deaf_to_ctrl_c():
+        with deaf_to_ctrl_c():
             found = parallel(delayed(_measure_case)(name, setting, case) for case in todo)
         bar = progress(found, name, total=len(cases), initial=len(cases) - len(todo), unit="case")
         for case, rows in bar:
@@ -62,51 +61,25 @@ def rows_of(name: str, setting: Setting, path: Path, jobs: int, cluster: str | N
     return [row for case in cases for row in done[_key(case)]]
 
 
+def takes_all_threads(module) -> bool:
+    """Return whether an experiment takes times: one case at a time has all threads."""
+    return getattr(module, "ALL_THREADS", False)
+
+
 def forget(name: str, path: Path) -> None:
     """Remove the journal of results that have been written."""
     path.with_name(f".{name}.journal").unlink(missing_ok=True)
 
 
 def _measure_case(name: str, setting: Setting, case: dict) -> tuple[dict, list[dict]]:
-    """Return a case and its rows, measured by one thread, in whatever process this is.
-
-    An experiment with ``ALL_THREADS`` takes times: one case at a time has all of them.
-    """
+    """Return a case and its rows, measured by one thread, in whatever process this is."""
     module, threads = importlib.import_module(f"experiments.{name}"), torch.get_num_threads()
-    torch.set_num_threads(threads if getattr(module, "ALL_THREADS", False) else 1)
+    torch.set_num_threads(threads if takes_all_threads(module) else 1)
     try:
         rows = module.measure(lab_of(setting), **case)
     finally:
         torch.set_num_threads(threads)
     return case, [case | row for row in (rows if isinstance(rows, list) else [rows])]
-
-
-def end_with(owner: int) -> None:
-    """Let this process end when the one that it works for has ended, by Ctrl-C or killed.
-
-    On Windows a process does not see its parent change: there it ends after its case.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == owner:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C in the block; processes that it starts ignore it even while they import.
-
-    Windows does not hand this on: there a process ignores it once it has started.
-    """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -116,20 +89,56 @@ def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
     if cluster is None:
         # joblib replaces a worker whose memory has grown: the next one makes its own lab.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        # The journal has what was done when a run ends early.
+        warnings.filterwarnings("ignore", ".* tasks have been successfully executed", UserWarning)
         own = {"n_jobs": jobs, "initializer": end_with, "initargs": (os.getpid(),)}
-        with parallel_config(backend="loky", **own):
-            yield Parallel(**options)
+        try:
+            with parallel_config(backend="loky", **own):
+                yield Parallel(**options)
+        except BrokenProcessPool as error:
+            advice = "run again, with fewer --jobs if memory ran out; what is done is kept"
+            raise InputError(f"a worker was killed: {advice}") from error
+        if jobs > 1:
+            get_reusable_executor().shutdown()
         return
+    with _client(cluster) as client, parallel_config(backend="dask"):
+        _check(client, cluster)
+        yield Parallel(**options)
+
+
+def _client(cluster: str):
+    """Return a client of a Dask cluster; InputError if none answers."""
     try:
         from distributed import Client
     except ImportError as error:
         raise InputError("--cluster needs Dask: pip install distributed") from error
     try:
-        client = Client(cluster, timeout=PATIENCE)
+        return Client(cluster, timeout=PATIENCE)
     except (OSError, ValueError, MemoryError) as error:  # another program's answer, read as sizes
         raise InputError(f"no cluster answers at {cluster} ({error})") from error
-    with client, parallel_config(backend="dask"):
-        yield Parallel(**options)
+
+
+def _check(client, cluster: str) -> None:
+    """InputError unless all processes of a cluster have this code and these versions."""
+    try:
+        found = {"the scheduler": client.run_on_scheduler(_software)}
+    except ImportError as error:
+        found = {"the scheduler": error}
+    found |= client.run(_software, on_error="return")
+    if len(found) == 1:
+        raise InputError(f"the cluster has no workers: start `dask worker {cluster}`")
+    for place, software in found.items():
+        if software != _software():
+            reason = f"{place} has not this code, or not these versions of the packages"
+            raise InputError(f"{reason}: start it in the same checkout, with PYTHONPATH=.")
+
+
+def _software() -> dict:
+    """Return what the rows of a case depend on, besides the case and the models."""
+    code = hashlib.sha256()
+    for file in sorted([*ROOT.glob("ttfs/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
+        code.update(file.read_bytes())
+    return {"code": code.hexdigest(), "versions": versions()}
 
 
 def _key(case: dict) -> str:
@@ -139,18 +148,14 @@ def _key(case: dict) -> str:
 
 def _identity(name: str, setting: Setting) -> dict:
     """Return all that a case's rows depend on, in the journal's first line."""
-    code = hashlib.sha256()
-    for file in sorted([*ROOT.glob("ttfs/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
-        code.update(file.read_bytes())
     models, folder = hashlib.sha256(), Path(setting.models)
     files = [model_path(folder, setting.dataset, depth) for depth in setting.depths]
     files.append(model_path(folder, setting.dataset, DEPTH, "lenet"))
     for file in [*files, *sorted(folder.glob("records/*/*.pkl"))]:
         models.update(file.read_bytes() if file.exists() else b"")
-    hashes = {"code": code.hexdigest(), "models": models.hexdigest()}
     what = {"experiment": name, "dataset": setting.dataset, "depths": list(setting.depths)}
     what |= {"quick": setting.quick, "options": dict(setting.options)}
-    return what | hashes | {"versions": versions()}
+    return what | {"models": models.hexdigest()} | _software()
 
 
 def _finished(journal: Path, identity: dict) -> dict[str, list[dict]]:

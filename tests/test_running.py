@@ -14,6 +14,7 @@ from pipeline import files_below, folders, run, train
 from experiments import __main__ as experiments
 from experiments import early_decision, running
 from experiments.lab import Setting
+from ttfs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, OPTIONS = "early_decision", ["--dataset", "digits", "--depths", 2, 3]
@@ -206,6 +207,98 @@ def test_cases_run_on_a_dask_cluster(root, tmp_path, whole):
         with distributed.LocalCluster(**options) as cluster:
             asked(root, tmp_path, "--cluster", cluster.scheduler_address)
     assert files_below(tmp_path) == whole
+
+
+class Cluster:
+    """Answers as a Dask client does whose processes have this software."""
+
+    def __init__(self, scheduler, **workers):
+        self.scheduler, self.workers = scheduler, workers
+
+    def run_on_scheduler(self, call):
+        if isinstance(self.scheduler, Exception):
+            raise self.scheduler
+        return self.scheduler
+
+    def run(self, call, on_error):
+        return self.workers
+
+
+SAME = running._software()
+OTHER = SAME | {"versions": SAME["versions"] | {"torch": "1.0"}}
+
+
+def test_cluster_with_this_software_is_accepted():
+    running._check(Cluster(SAME, a=SAME, b=SAME), "tcp://there:1")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        (Cluster(ModuleNotFoundError("experiments"), a=SAME), "^the scheduler has not this code"),
+        (Cluster(SAME, a=SAME, b=OTHER), "^b has not .* these versions.*: start it in the same"),
+        (Cluster(SAME, a=SAME | {"code": "0"}), "^a has not this code"),
+        (Cluster(SAME, a=ModuleNotFoundError("experiments")), "^a has not this code"),
+        (Cluster(SAME), "no workers: start `dask worker tcp://there:1`$"),
+    ],
+)
+def test_cluster_with_other_software_is_refused(cluster, words):
+    with pytest.raises(InputError, match=words):
+        running._check(cluster, "tcp://there:1")
+
+
+@pytest.mark.parametrize("option", [("--jobs", "2"), ("--cluster", "tcp://127.0.0.1:9")])
+def test_experiment_that_takes_times_shares_its_cases_with_nobody(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        experiments.main(["benchmarks", *option])
+    assert stop.value.code == 2 and f"unrecognized arguments: {' '.join(option)}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_worker_that_is_killed_takes_one_line(root, tmp_path):
+    places = [*folders(root, "models"), *folders(tmp_path, "results", "figures")]
+    command = [sys.executable, str(ROOT / "experiments"), NAME, *OPTIONS, "--jobs", 2, *places]
+    program = "import os, signal, runpy, sys; from experiments import running; " + (
+        "running._measure_case = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+        "sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command[1:1] = ["-c", program]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT)
+    *_, complaint = done.stderr.splitlines()
+    assert (done.returncode, done.stderr.count("Traceback")) == (2, 0), done.stderr
+    assert "error: a worker was killed: run again, with fewer --jobs" in complaint
+
+
+AT_WORK = """
+import time
+from experiments.tools.workers import new_process
+if __name__ == "__main__":
+    with new_process() as process:
+        process.submit(print, "begun", flush=True).result()
+        process.submit(time.sleep, 100).result()
+"""
+
+
+@pytest.mark.parametrize(("stop", "tracebacks"), [(signal.SIGKILL, 0), (signal.SIGINT, 1)])
+def test_process_apart_ends_with_the_one_it_works_for(tmp_path, stop, tracebacks):
+    (tmp_path / "at_work.py").write_text(AT_WORK)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "at_work.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does
+    else:
+        process.send_signal(stop)
+    _, complaint = process.communicate(timeout=30)
+    assert complaint.count("Traceback") == tracebacks, complaint
+    assert_no_worker_is_left(process.pid)
 
 
 def test_processes_and_a_cluster_are_one_choice(capsys):

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import multiprocessing
 import re
 import statistics
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from experiments.tools.workers import new_process
 
 ROUNDS = 5  # of timing
 SIZE = 3000  # of the matrices whose product is timed
@@ -28,7 +29,7 @@ def medians(calls: dict[str, Callable[[], object]], rounds: int, device: str = "
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            getattr(torch, device).synchronize()
+            getattr(torch, torch.device(device).type).synchronize()
             taken[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
 
@@ -42,11 +43,6 @@ def medians_apart(prepared: dict[str, Callable[[], Callable]], rounds: int) -> d
             process.submit(_keep, prepare).result()
             calls[name] = functools.partial(_answer_of, process)
         return medians(calls, rounds)
-
-
-def new_process() -> ProcessPoolExecutor:
-    """Return a process that has done nothing yet."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def _keep(prepare: Callable[[], Callable]) -> None:
