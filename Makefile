@@ -16,7 +16,8 @@ settle = $(PYTHON) -c 'import os; from ttfs.datasets import choose_dataset; \
     print(choose_dataset("$(DATASET)", os.environ.get("TTFS_DATA_DIR") or "data"))'
 
 # What pip may install. Our own environment gets the versions behind the committed results, and the
-# oldest one the floors. In any other, every package that is there stays as it is.
+# oldest one the floors. In any other, every package that is there stays as it is,
+# but for a setuptools that is too old for the tests.
 new_python = python3
 ifeq ($(VENV),.venv)
 versions = cat constraints.txt
@@ -96,9 +97,10 @@ test-peers: $(PEERS)/ttfs-ready-beside-peers ## installs other people's tools ap
 	$(PEERS)/bin/python -m pytest -W default tests/test_peers.py tests/test_experiments.py
 
 mutants: $(VENV)/ttfs-ready-to-test ## changes that no test notices, in ONLY=ttfs/coding.py (hours without ONLY)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
-	for module in $(or $(ONLY),$(wildcard ttfs/*.py ttfs/*/*.py experiments/*.py)); do \
-	    CI=true OMP_NUM_THREADS=1 $(PYTHON) tests/mutants.py $$module $(TESTS); done
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check mutmut==3.8.1 -c $(VENV)/versions.txt
+	status=0; for module in $(or $(ONLY),$(wildcard ttfs/*.py ttfs/*/*.py experiments/*.py)); do \
+	    CI=true OMP_NUM_THREADS=1 $(PYTHON) tests/mutants.py $$module $(TESTS) || status=1; \
+	done; exit $$status
 
 check-pages: $(VENV)/ttfs-ready-to-test ## that every number on the committed pages is in the committed results
 	$(PYTHON) -m pytest -m pages
@@ -109,7 +111,7 @@ lint: $(VENV)/ttfs-ready-to-test ## the linter and the formatter
 
 clean: ## removes caches, looks, and what was made from the digits; nothing of MNIST
 	rm -rf models/digits_*.pkl models/records/*/digits_*.pkl models/look results/look figures/look results/digits figures/digits
-	rm -rf build dist *.egg-info results/.*.journal .pytest_cache .hypothesis .ruff_cache
+	rm -rf build dist *.egg-info results/.*.journal results/.*.lock models/.*.lock figures/.*.lock .pytest_cache .hypothesis .ruff_cache
 
 $(VENV)/bin/python:
 	$(new_python) -m venv $(VENV)

@@ -47,8 +47,8 @@ def table(rows: list[dict]) -> Table:
         lines.append([*line, seconds(row["usual"]), ratio(row["usual"], row["ours"]), share])
     for row in rows_with(rows, what="closed form"):
         line = [f"closed form, {row['network']}", seconds(row["ours"]), "ReLU in PyTorch"]
-        memory = [megabytes(row[key]) for key in ("our_mb", "batches_mb", "relu_mb")]
-        words = "{}; in batches {}; ReLU {}".format(*memory)
+        memory = [megabytes(row[f"{key}_mb"]) for key in ("our", "batches", "relu", "kept")]
+        words = "{}; in batches {}; ReLU {}, {} with all activations".format(*memory)
         lines.append([*line, seconds(row["relu"]), ratio(row["relu"], row["ours"]), words])
     for row in rows_with(rows, what="events"):
         line = [f"event by event, {row['network']}", f"{pace(row):,.0f} per s", "closed form"]
@@ -64,11 +64,10 @@ def table(rows: list[dict]) -> Table:
         lines.append([*line, seconds(row["brian2"]), ratio(row["brian2"], row["ours"]), ""])
     for row in rows_with(rows, what="start"):
         line = [f"`{row['command']}`", seconds(row["ours"]), "import torch", seconds(row["torch"])]
-        lines.append([*line, "", f"{row['ours'] - row['torch']:.2f} s more"])
-    header = ("what", "time or images", "beside", "time or images", "times as fast", "")
-    return Table(
-        header, lines, 6, f"medians, on {rows[0]['threads']} threads ({rows[0]['device']})"
-    )
+        lines.append([*line, "", f"{row['ours'] - row['torch']:+.2f} s"])
+    header = ("what", "time or images", "beside", "time or images", "times as fast", "besides")
+    caption = f"medians, on {rows[0]['threads']} threads ({rows[0]['device']}); memory, on one"
+    return Table(header, lines, 6, caption)
 
 
 def ratio(theirs: float, ours: float) -> str:

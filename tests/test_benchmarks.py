@@ -153,7 +153,7 @@ def test_rows_are_kept_and_shown_with_what_they_are_set_beside(tmp_path):
         "ReLU in PyTorch",
         "190 ms",
         "0.95",
-        "112 MB; in batches 11 MB; ReLU 32 MB",
+        "112 MB; in batches 11 MB; ReLU 32 MB, 128 MB with all activations",
     ]
     assert lines[2][1:] == [
         "5,000 per s",
@@ -162,7 +162,7 @@ def test_rows_are_kept_and_shown_with_what_they_are_set_beside(tmp_path):
         "0.1",
         "0.143 spikes per neuron",
     ]
-    assert lines[4][4] == "65.0" and lines[5][5] == "0.60 s more"
+    assert lines[4][4] == "65.0" and lines[5][5] == "+0.60 s"
 
 
 def test_figure_has_every_network_and_size_at_its_place():

@@ -147,7 +147,8 @@ def _integrated(
 def _side_by_side(call: Callable, parts: Iterable) -> Iterator:
     """Yield ``call(part)`` of each, in order, on as many threads as torch may use.
 
-    An event is too small a step for threads that wait for each other at its end.
+    An event is too small a step for threads that wait for each other at its end. So each of ours
+    has one of torch's, and so has any other that begins meanwhile.
     """
     n_threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))

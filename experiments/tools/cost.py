@@ -45,16 +45,22 @@ def medians_apart(prepared: dict[str, Callable[[], Callable]], rounds: int) -> d
         return medians(calls, rounds)
 
 
+_kept = None  # what this process is asked for, again and again
+
+
 def _keep(prepare: Callable[[], Callable]) -> None:
+    """Prepare what ``_call_kept`` calls; between processes it could not travel."""
     global _kept
     _kept = prepare()
 
 
 def _call_kept() -> None:
+    """Call what was prepared, and give nothing back: it could be large."""
     _kept()
 
 
 def _answer_of(process: ProcessPoolExecutor) -> None:
+    """Wait until another process has called what it keeps."""
     process.submit(_call_kept).result()
 
 
@@ -91,6 +97,7 @@ def memory_in_a_new_process(prepare: Callable[..., Callable], *arguments) -> flo
 
 
 def _memory_of_one_thread(prepare: Callable[..., Callable], *arguments) -> float | None:
+    """Return the memory that ``prepare(*arguments)()`` takes in this process."""
     torch.set_num_threads(1)  # threads have memory of their own
     return memory_beyond(prepare(*arguments))
 
