@@ -18,9 +18,9 @@ from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, output_folder
 from ttfs.writing import written_atomically
 
-# What code raises that meets rows it cannot tell or draw: too few, or with unknown words in them.
-STUMBLES = (ArithmeticError, AttributeError, LookupError, NameError, StopIteration, TypeError)
-STUMBLES += (ValueError,)
+# What tables and figures raise of rows that are too few, or hold what no run writes.
+STUMBLES = ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError
+STUMBLES += (StopIteration,)
 
 
 def report(
@@ -54,10 +54,10 @@ def report(
     rows = load_results(path, command, columns)["rows"]
     with rows_of_a_file(path, command) if args.redraw else contextlib.nullcontext():
         shown = table(rows)
-        paths.append(save_table(shown, path))
-        paths += save_figures(draw, rows, figures / name, args.formats)
+        drawn = save_figures(draw, rows, figures / name, args.formats)
         if animate:
-            paths.append(save_animation(animate, rows, figures / name))
+            drawn.append(save_animation(animate, rows, figures / name))
+        paths += [save_table(shown, path), *drawn]
     return f"{dataset}: {shown}\n\n{written_files(paths)}"
 
 
