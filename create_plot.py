@@ -18,7 +18,7 @@ from ttfs.metrics import percent, percent_interval
 from ttfs.stages.figures import RELU_COLOUR, SNN_COLOUR, Figure, corner_note, note, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import DEEPEST, Parser
-from ttfs.stages.report import written_files
+from ttfs.stages.report import rows_of_a_file, written_files
 from ttfs.stages.results import grouped, load_results
 from ttfs.storage import check_writable, output_folder
 
@@ -85,12 +85,15 @@ def main(argv=None) -> None:
     args = parse(argv)
     dataset = dataset_measured_last(args.dataset, args.results, "conversion.json", args.network)
     path = output_folder(args.results, dataset, args.network) / "conversion.json"
-    rows = load_results(path, command_for("convert_all_models.py", dataset, args), COLUMNS)["rows"]
+    command = command_for("convert_all_models.py", dataset, args)
+    rows = load_results(path, command, COLUMNS)["rows"]
     folder = output_folder(args.figures, dataset, args.network)
     check_writable(folder)
     print(dataset)
     place = folder / "depth_comparison"
-    print(written_files(save_figures(draw_depth_comparison, rows, place, args.formats)))
+    with rows_of_a_file(path, command):
+        paths = save_figures(draw_depth_comparison, rows, place, args.formats)
+    print(written_files(paths))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from ttfs.stages.figures import INPUT_COLOUR, RELU_COLOUR, SNN_COLOUR, depth_pan
 from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table
 
-COLUMNS = {"depth": int, "policy": str, "fraction": NUMBER, "t": NUMBER, "latency": NUMBER}
+COLUMNS = {"depth": int, "fraction": NUMBER, "t": NUMBER, "latency": NUMBER}
 COLUMNS |= {"n_test": int, "potential_correct": int, "promised_correct": int, "certain": int}
 POLICIES = ("calibrated", "automatic")
+COLUMNS["policy"] = dict.fromkeys(POLICIES, {})
 MOMENTS = 51  # in the last window, its ends included
 NEAR = 0.1  # points: as good as the final accuracy
 CURVES = {  # key: name, colour, line

@@ -44,7 +44,7 @@ from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table, accuracy_and_interval
 from ttfs.windows import calibrated
 
-COLUMNS = {"depth": int, "tool": str, "setting": str, "version": str | None, "steps": int | None}
+COLUMNS = {"depth": int, "setting": str, "version": str | None, "steps": int | None}
 COLUMNS |= {"n_test": int, "snn_correct": int, "n_validation": int, "validation_correct": int}
 COLUMNS |= {"relu_validation_correct": int, "spikes": [int], "seconds": NUMBER}
 COLUMNS |= {"relu_seconds": NUMBER, "megabytes": NUMBER | None}
@@ -70,6 +70,7 @@ STYLES = {
     "snnTorch": {"color": RELU_COLOUR, "marker": "^", "ls": ""},
     "sinabs": {"color": RELU_COLOUR, "marker": "D", "ls": ""},
 }
+COLUMNS["tool"] = dict.fromkeys(STYLES, {})
 BESIDE = {HERE: (5, -2), "SpikingJelly": (5, -7), "snnTorch": (-5, -2), "sinabs": (5, 1)}  # points
 OPEN = {"color": "0.3", "marker": "o", "mfc": "white", "ls": ""}
 

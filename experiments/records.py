@@ -16,8 +16,9 @@ from ttfs.simulation import simulator
 from ttfs.stages.figures import SNN_COLOUR, WIDTH, note
 from ttfs.stages.tables import Table, accuracy_and_interval, two_places
 
-COLUMNS = JUDGED | {"record": str, "network": str, "architecture": [int], "ticks": int | None}
+COLUMNS = JUDGED | {"record": str, "architecture": [int], "ticks": int | None}
 COLUMNS |= {"weight_bits": float | int | None, "agreements": int}
+COLUMNS["network"] = {"mlp": {}, "lenet": {}}
 NEEDS_MODELS = False  # of the usual folder
 
 

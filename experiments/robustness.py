@@ -20,7 +20,7 @@ from ttfs.stages.results import NUMBER, grouped
 from ttfs.stages.tables import Table, two_places
 from ttfs.windows import calibrated
 
-COLUMNS = {"depth": int, "policy": str, "fault": str, "level": NUMBER, "n_test": int}
+COLUMNS = {"depth": int, "policy": str, "level": NUMBER, "n_test": int}
 COLUMNS |= {"relu_correct": int, "snn_correct": int}
 LEVELS = {  # a fault's levels: in windows; probability; in windows
     "jitter": (0.001, 0.003, 0.01, 0.03, 0.1),
@@ -29,6 +29,7 @@ LEVELS = {  # a fault's levels: in windows; probability; in windows
 }
 WEIGHT_BITS = (8, 7, 6, 5, 4, 3, 2)
 COARSE = {"weights, a scale per layer": False, "weights, a scale per neuron": True}
+COLUMNS["fault"] = dict.fromkeys((*LEVELS, *COARSE), {})
 NOISE_SEEDS = range(10)
 PANELS = {  # first word of a fault: axis label, scale
     "jitter": ("Jitter (standard deviation, windows)", "log"),

@@ -37,7 +37,7 @@ from ttfs.stages.tables import Table, two_places
 from ttfs.time_domain import TimeDomain, effective_share, mean_activation
 from ttfs.windows import calibrated
 
-COLUMNS = JUDGED | {"network": str, "weight": NUMBER, "input_spikes": int}
+COLUMNS = JUDGED | {"weight": NUMBER, "input_spikes": int}
 AS_CONVERTED, HOYER, L1 = "as converted", "Hoyer", "L1"
 FINE_TUNED = "Hoyer, from the trained network"
 WEIGHTS = {HOYER: (0, 1, 3, 4, 6), L1: (3, 12), FINE_TUNED: (1, 3)}  # of the penalty
@@ -53,6 +53,7 @@ STYLES = {
     L1: {"color": "0.45", "ls": "--", "marker": "^"},
     FINE_TUNED: {"color": RELU_COLOUR, "ls": ":", "marker": "x"},
 }
+COLUMNS["network"] = dict.fromkeys(STYLES, {})
 
 
 def cases(lab) -> list[dict]:

@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from pipeline import files_below
 
 from ttfs import InputError
 from ttfs.stages import report as module
@@ -63,6 +64,49 @@ def test_what_is_redrawn_is_read_and_not_measured(tmp_path):
 def test_rows_that_lack_a_column_are_refused_with_the_command(tmp_path):
     with pytest.raises(InputError, match="it lacks `n`; run `python a.py --dataset digits --res"):
         reported(arguments(tmp_path), lambda dataset: [{"depth": 2}])
+
+
+FAULTS = [
+    KeyError("a"),
+    IndexError(),
+    ValueError("of\nlines"),
+    StopIteration(),
+    TypeError(),
+    NameError(),
+]
+FAULTS += [ZeroDivisionError(), UnboundLocalError(), AttributeError(), OverflowError()]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+@pytest.mark.parametrize("part", ["table", "draw"])
+def test_rows_of_a_file_that_cannot_be_shown_are_refused_and_measured_ones_are_not(
+    tmp_path, monkeypatch, part, fault
+):
+    def stumble(rows):
+        raise fault
+
+    reported(arguments(tmp_path))
+    before = files_below(tmp_path)
+    monkeypatch.setitem(globals(), part, stumble)
+    words = (
+        rf"found\.json is not what was .* \({type(fault).__name__}.*; run `python a\.py .* again"
+    )
+    with pytest.raises(InputError, match=f"(?s){words}") as refusal:
+        reported(arguments(tmp_path, redraw=True), measure=None)
+    assert refusal.value.__cause__ is fault and files_below(tmp_path) == before
+    with pytest.raises(type(fault)) as defect:
+        reported(arguments(tmp_path))
+    assert defect.value is fault
+
+
+def test_an_error_that_says_what_to_do_is_left_as_it_is(tmp_path, monkeypatch):
+    def refuse(rows):
+        raise InputError("do something else")
+
+    reported(arguments(tmp_path))
+    monkeypatch.setitem(globals(), "draw", refuse)
+    with pytest.raises(InputError, match="^do something else$"):
+        reported(arguments(tmp_path, redraw=True), measure=None)
 
 
 @pytest.mark.parametrize("name", ["results", "figures"])

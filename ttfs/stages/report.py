@@ -1,12 +1,14 @@
 """From rows to what a stage leaves behind: a results file, its table, a figure."""
 
 import argparse
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
+from ttfs import InputError
 from ttfs.datasets import choose_dataset
 from ttfs.stages.figures import save_animation, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
@@ -15,6 +17,10 @@ from ttfs.stages.results import Columns, load_results, save_results
 from ttfs.stages.tables import Table
 from ttfs.storage import check_writable, output_folder
 from ttfs.writing import written_atomically
+
+# What tables and figures raise of rows that are too few, or hold what no run writes.
+STUMBLES = ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError
+STUMBLES += (StopIteration,)
 
 
 def report(
@@ -44,13 +50,32 @@ def report(
     if not args.redraw:
         rows = measure(dataset)
         paths.append(save_results(path, script, settings(args), dataset, rows))
-    rows = load_results(path, command_for(script, dataset, args), columns)["rows"]
-    shown = table(rows)
-    paths.append(save_table(shown, path))
-    paths += save_figures(draw, rows, figures / name, args.formats)
-    if animate:
-        paths.append(save_animation(animate, rows, figures / name))
+    command = command_for(script, dataset, args)
+    rows = load_results(path, command, columns)["rows"]
+    with rows_of_a_file(path, command) if args.redraw else contextlib.nullcontext():
+        shown = table(rows)
+        drawn = save_figures(draw, rows, figures / name, args.formats)
+        if animate:
+            drawn.append(save_animation(animate, rows, figures / name))
+        paths += [save_table(shown, path), *drawn]
     return f"{dataset}: {shown}\n\n{written_files(paths)}"
+
+
+@contextlib.contextmanager
+def rows_of_a_file(path: Path, command: str) -> Iterator[None]:
+    """Let whatever the block stumbles over in a file's rows be an InputError that names the file.
+
+    It is for rows that an earlier run left, and that somebody may have changed since. What stumbles
+    over rows that were just measured is a defect, and keeps its traceback.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except STUMBLES as error:
+        fault = f"its rows do not go together ({type(error).__name__}: {error!s:.60})"
+        message = f"{path} is not what was written: {fault}; run `{command}` again"
+        raise InputError(message) from error
 
 
 def save_rows(
