@@ -247,7 +247,7 @@ def test_a_training_that_stops_between_models_is_noticed(tmp_path, monkeypatch, 
     assert found["seed"] == 1 and [row["depth"] for row in found["rows"]] == [2]
     run(convert_all_models, *options)
     (line,) = caplog.messages
-    words = "the networks of 2 and 3 layers were trained with different seeds or settings"
+    words = "the networks were trained with different seeds or settings: of 2 layers; of 3 layers"
     assert words in line and str(root / "models") in line
 
 
