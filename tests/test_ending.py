@@ -219,12 +219,13 @@ def test_a_full_disk_takes_one_line_that_names_the_file_and_keeps_the_old_one(tm
     assert files_below(tmp_path) == {"a.json": b"old"}
 
 
-def test_a_training_beside_another_that_writes_the_same_models_is_refused(tmp_path, capsys):
-    path = tmp_path / "models" / "digits_3_layer.pkl"
+@pytest.mark.parametrize("file", ["models/digits_3_layer.pkl", "results/digits/training.json"])
+def test_a_training_beside_another_that_writes_the_same_files_is_refused(tmp_path, capsys, file):
+    path = tmp_path / file
     with alone(path), pytest.raises(SystemExit) as stop:
         train_mnist_pytorch.main([*DIGITS, *QUICK, *folders(tmp_path, "models", "results")])
     assert stop.value.code == 2 and f"another run is writing {path}" in capsys.readouterr().err
-    assert not path.exists() and not (tmp_path / "results" / "digits" / "training.json").exists()
+    assert files_below(tmp_path) == {}
 
 
 def test_a_training_that_stops_between_models_is_noticed(tmp_path, monkeypatch, caplog):
