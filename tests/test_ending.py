@@ -106,7 +106,9 @@ def test_what_is_said_too_long_keeps_its_beginning_and_its_end():
     assert line.endswith("xxx: choose another folder") and "x [...] x" in line
 
 
-@pytest.mark.parametrize("called", ["experiments", "/a/experiments/__main__.py", "."])
+@pytest.mark.parametrize(
+    "called", ["experiments", "/a/experiments/__main__.py", "__main__.py", "."]
+)
 def test_the_experiments_have_one_name_in_every_last_line(capsys, monkeypatch, called):
     monkeypatch.setattr(sys, "argv", [called])
     for arguments in (["robustness", "--nonsense"], ["robustness", "--data-dir", "/dev/null/a"]):

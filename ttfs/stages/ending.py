@@ -60,9 +60,10 @@ def one_line_errors(main: Callable) -> Callable:
 
 
 def last_line(message: str) -> str:
-    """Return a message as a script's one line, which begins with the script's name."""
-    name = Path(sys.argv[0]).name
-    return f"{'experiments' if name in ('', '__main__.py') else name}: {in_one_line(message)}\n"
+    """Return a message as a script's one line, which begins with the script's or folder's name."""
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    return f"{name or 'experiments'}: {in_one_line(message)}\n"
 
 
 def in_one_line(message: str) -> str:
