@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it 
 from ttfs.stages.ending import one_line_errors  # isort: split
 
 import contextlib
+import itertools
+import math
 import time
 from dataclasses import asdict
 
@@ -56,6 +58,8 @@ from ttfs.training import (
     without_subnormals,
 )
 from ttfs.writing import alone
+
+MOST_WEIGHTS = 10**9  # of a network: 4 GB, and three times as much for what Adam keeps of each
 
 
 def parse(argv):
@@ -93,6 +97,12 @@ def parse(argv):
     chosen = not is_lenet and args.depths is not parser.get_default("depths")
     if args.start and args.start.is_file() and chosen:
         parser.error(f"--depths chooses from a folder: {args.start} is a file")
+    if not is_lenet and not args.start:
+        sizes = architecture(max(args.depths), args.width)
+        n_weights = sum(map(math.prod, itertools.pairwise(sizes)))
+        if n_weights > MOST_WEIGHTS:
+            what = f"{max(args.depths)} layers of {args.width:,} neurons have {n_weights:,} weights"
+            parser.error(f"{what}, more than {MOST_WEIGHTS:,}: choose smaller --depths or --width")
     usual = lenet.SETTINGS if is_lenet else SETTINGS
     for key, value in (TIME_SETTINGS if in_time(args) else usual).items():
         if getattr(args, key) is None:
@@ -108,7 +118,8 @@ def main(argv=None) -> None:
     check_writable(args.models)
     torch.set_num_threads(args.threads)
     dataset = choose_dataset(args.dataset, args.data_dir)
-    check_writable(output_folder(args.results, dataset, args.network))
+    results = output_folder(args.results, dataset, args.network)
+    check_writable(results)
     starts = starting_networks(args, dataset)
     written = [model_path(args.models, dataset, depth, args.network) for depth in starts]
     splits = load_dataset(dataset, args.data_dir)
@@ -116,14 +127,14 @@ def main(argv=None) -> None:
         args.target = args.target or TARGETS[dataset]
     script, rows = "train_mnist_pytorch.py", []
     with contextlib.ExitStack() as locks:
-        for path in written:
+        for path in (*written, results / "training.json"):
             locks.enter_context(alone(path))
         for start, path in zip(starts.values(), written, strict=True):
             network, record, row = train_one(args, dataset, start, *splits)
             save_network(path, network, **record)
             rows.append(row)
-            results = save_rows(args, script, "training", dataset, rows, table(rows))
-    written += results
+            tables = save_rows(args, script, "training", dataset, rows, table(rows))
+    written += tables
     print(f"{dataset}: {table(rows)}\n\n{written_files(written)}")
 
 

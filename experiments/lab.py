@@ -6,6 +6,7 @@ In one place alone they choose something: ``trained_as_published``.
 """
 
 import json
+import multiprocessing
 import re
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
@@ -21,7 +22,7 @@ from ttfs.lenet import DEPTH
 from ttfs.metrics import Comparison, comparison
 from ttfs.network import ReluNetwork
 from ttfs.outcome import Simulation
-from ttfs.stages.inputs import Model, load_models, load_networks
+from ttfs.stages.inputs import Model, load_models, load_networks, note_trainings
 from ttfs.training import SETTINGS, TARGETS, Trained, architecture, initial_network, train
 
 QUICK_IMAGES = (5000, 2000, 500)  # of the training, validation and test split
@@ -45,6 +46,7 @@ class Lab:
     def __init__(self, setting: Setting) -> None:
         self.dataset, self.depths, self.quick = setting.dataset, setting.depths, setting.quick
         self.options, self.setting = dict(setting.options), setting
+        self._trainings = {}  # by depth, of the networks that are asked for
 
     @cached_property
     def _splits(self) -> list[Split]:
@@ -65,8 +67,17 @@ class Lab:
 
     @cache
     def network(self, depth: int) -> ReluNetwork:
-        """Return the trained network of a depth."""
-        return load_networks(self.setting.models, self.dataset, [depth])[depth]
+        """Return the trained network of a depth.
+
+        When all depths are there, those that did not come from one training log a warning; workers
+        leave that to the process that started them, which loads every depth first.
+        """
+        model = load_models(self.setting.models, self.dataset, [depth])[depth]
+        if depth in self.depths and multiprocessing.parent_process() is None:
+            self._trainings[depth] = model.training
+            if len(self._trainings) == len(set(self.depths)):
+                note_trainings(self.setting.models, self._trainings)
+        return model.network
 
     @cached_property
     def lenet(self) -> ReluNetwork:

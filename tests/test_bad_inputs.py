@@ -96,6 +96,12 @@ def test_experiment_of_too_deep_a_network_takes_one_line(capsys, name):
         assert option in complaint(capsys, partial(experiments.parse, name), option, value)
 
 
+@pytest.mark.parametrize("script", FOLDERS, ids=name_of)
+def test_a_folder_of_too_long_a_name_takes_one_short_line(capsys, script):
+    error = complaint(capsys, script.main, "--dataset", "digits", "--results", "a" * 5000)
+    assert len(error) < 1100 and "aaa [...] aaa" in error
+
+
 RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_axis_schematic"}
 
 

@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from pipeline import DIGITS, QUICK, files_below, folders, run, train
 
 import convert_all_models
 import create_plot
 import train_mnist_pytorch
+from experiments import __main__ as experiments
 from ttfs import InputError
-from ttfs.stages.ending import one_line_errors
+from ttfs.stages.ending import in_one_line, one_line_errors
 from ttfs.writing import alone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +49,10 @@ ERRORS = {
     "a move": (OSError(errno.EACCES, "Denied", "a", None, "b"), "error: b: Denied"),
     "no file": (OSError(errno.EIO, "Broken"), "error: input or output: Broken"),
     "no words": (OSError("odd"), "error: input or output: odd"),
+    "another pipe": (BrokenPipeError(errno.EPIPE, "Broken"), "error: input or output: Broken"),
+    "a file's pipe": (BrokenPipeError(errno.EPIPE, "Broken", "a"), "error: a: Broken"),
     "a stop": (KeyboardInterrupt(), "interrupted"),
+    "a stop with words": (KeyboardInterrupt("text"), "interrupted"),
 }
 
 
@@ -63,7 +68,53 @@ def test_what_is_unusable_ends_a_run_with_one_line_and_2(capsys, monkeypatch, ki
     with pytest.raises(SystemExit) as stop:
         main([])
     assert capsys.readouterr() == ("", f"script.py: {line}\n")
-    assert stop.value.code == (130 if kind == "a stop" else 2)
+    assert stop.value.code == (130 if "a stop" in kind else 2)
+
+
+SCARCE = {
+    "Python's": MemoryError(),
+    "NumPy's": MemoryError("Unable to allocate 745. GiB for an array"),
+    "torch's, on the CPU": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    "torch's, on a GPU": torch.OutOfMemoryError("Tried to allocate 745 GiB: CUDA out of memory"),
+    "torch's, on Apple's": RuntimeError("MPS backend out of memory"),
+}
+
+
+@pytest.mark.parametrize("kind", SCARCE)
+def test_too_little_memory_takes_one_line_that_says_what_to_do(capsys, kind):
+    @one_line_errors
+    def main(argv):
+        raise SCARCE[kind]
+
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    line = capsys.readouterr().err
+    assert stop.value.code == 2 and line.count("\n") == 1
+    assert "error: not enough memory" in line and "ask for smaller or fewer" in line
+
+
+def test_what_torch_refuses_to_allocate_takes_one_line():
+    done = ended("import torch; torch.empty(10**14)")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "error: not enough memory" in done.stderr
+
+
+def test_what_is_said_too_long_keeps_its_beginning_and_its_end():
+    assert in_one_line("a" * 1000) == "a" * 1000
+    line = in_one_line(f"cannot write to {'x' * 5000}: choose another folder")
+    assert len(line) < 1020 and line.startswith("cannot write to xxx")
+    assert line.endswith("xxx: choose another folder") and "x [...] x" in line
+
+
+@pytest.mark.parametrize(
+    "called", ["experiments", "/a/experiments/__main__.py", "__main__.py", "."]
+)
+def test_the_experiments_have_one_name_in_every_last_line(capsys, monkeypatch, called):
+    monkeypatch.setattr(sys, "argv", [called])
+    for arguments in (["robustness", "--nonsense"], ["robustness", "--data-dir", "/dev/null/a"]):
+        with pytest.raises(SystemExit, match="2"):
+            experiments.main([*arguments, "--dataset", "mnist"])
+        assert capsys.readouterr().err.startswith("experiments: error: ")
 
 
 def test_a_defect_keeps_its_traceback_and_a_result_is_returned():
@@ -75,6 +126,13 @@ def test_a_defect_keeps_its_traceback_and_a_result_is_returned():
     assert (main([1]), main()) == (1, 1) and main.__doc__.startswith("Return one")
     with pytest.raises(ZeroDivisionError):
         main([0])
+
+    @one_line_errors
+    def other(argv=None):
+        raise RuntimeError("shapes disagree")
+
+    with pytest.raises(RuntimeError):
+        other()
 
 
 def test_a_run_in_a_thread_leaves_signals_alone(capsys):
@@ -125,10 +183,13 @@ def ended(code: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
 
 
-def test_a_pipe_that_nobody_reads_ends_a_run_without_a_word():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("length", [1, 10**6])
+def test_a_pipe_that_nobody_reads_ends_a_run_without_a_word(length, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
-    done = ended("print('much')", stdout=writing)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = ended(f"print('m' * {length})", stdout=writing, env=environment)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -136,9 +197,10 @@ def test_a_pipe_that_nobody_reads_ends_a_run_without_a_word():
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full device is Linux's")
 def test_a_full_disk_behind_standard_output_takes_one_line():
     with open("/dev/full", "w") as full:
-        done = ended("print('much')", stdout=full)
+        buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+        done = ended("print('much')", stdout=full, env=buffered)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "No space left on device" in done.stderr
+    assert "error: standard output: No space left on device" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of a process are POSIX's")
@@ -159,12 +221,13 @@ def test_a_full_disk_takes_one_line_that_names_the_file_and_keeps_the_old_one(tm
     assert files_below(tmp_path) == {"a.json": b"old"}
 
 
-def test_a_training_beside_another_that_writes_the_same_models_is_refused(tmp_path, capsys):
-    path = tmp_path / "models" / "digits_3_layer.pkl"
+@pytest.mark.parametrize("file", ["models/digits_3_layer.pkl", "results/digits/training.json"])
+def test_a_training_beside_another_that_writes_the_same_files_is_refused(tmp_path, capsys, file):
+    path = tmp_path / file
     with alone(path), pytest.raises(SystemExit) as stop:
         train_mnist_pytorch.main([*DIGITS, *QUICK, *folders(tmp_path, "models", "results")])
     assert stop.value.code == 2 and f"another run is writing {path}" in capsys.readouterr().err
-    assert not path.exists() and not (tmp_path / "results" / "digits" / "training.json").exists()
+    assert files_below(tmp_path) == {}
 
 
 def test_a_training_that_stops_between_models_is_noticed(tmp_path, monkeypatch, caplog):
@@ -187,7 +250,7 @@ def test_a_training_that_stops_between_models_is_noticed(tmp_path, monkeypatch, 
     assert found["seed"] == 1 and [row["depth"] for row in found["rows"]] == [2]
     run(convert_all_models, *options)
     (line,) = caplog.messages
-    words = "the networks of 2 and 3 layers were trained with different seeds or settings"
+    words = "the networks were trained with different seeds or settings: of 2 layers; of 3 layers"
     assert words in line and str(root / "models") in line
 
 

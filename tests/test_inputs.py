@@ -128,5 +128,13 @@ def test_networks_of_two_trainings_are_noticed(tmp_path, caplog, other):
     saved(tmp_path, 3, sizes=(784, 6, 5, 10), **other)
     assert load_models(tmp_path, "digits", [2, 3])[3].network.depth == 3
     (line,) = caplog.messages
-    words = "networks of 2 and 3 layers were trained with different seeds or settings"
+    words = "networks were trained with different seeds or settings: of 2 layers; of 3 layers"
     assert line == f"{tmp_path}: the {words}"
+
+
+def test_the_network_of_another_training_is_told_from_the_others(tmp_path, caplog):
+    for depth in (2, 3, 4, 5):
+        saved(tmp_path, depth, sizes=(784, *[6] * (depth - 1), 10), seed=int(depth == 4))
+    load_models(tmp_path, "digits", [5, 4, 3, 2])
+    (line,) = caplog.messages
+    assert line.endswith(": of 2, 3, 5 layers; of 4 layers")

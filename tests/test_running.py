@@ -15,6 +15,8 @@ from experiments import __main__ as experiments
 from experiments import early_decision, running
 from experiments.lab import Setting
 from ttfs import InputError
+from ttfs.network import random_network
+from ttfs.storage import save_network
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, OPTIONS = "early_decision", ["--dataset", "digits", "--depths", 2, 3]
@@ -99,6 +101,19 @@ def test_a_line_that_was_being_written_is_measured_again(
     asked(root, tmp_path, "--jobs", 1)
     assert len(counted) == 3
     assert files_below(tmp_path) == whole
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_networks_of_two_trainings_are_noticed_once_by_a_run(tmp_path, jobs):
+    for depth in (2, 3):
+        network = random_network([784, *[6] * (depth - 1), 10], 0)
+        path = tmp_path / "models" / f"digits_{depth}_layer.pkl"
+        save_network(path, network, dataset="digits", seed=depth)
+    places = [*folders(tmp_path, "models", "results", "figures"), "--jobs", jobs]
+    command = [sys.executable, str(ROOT / "experiments"), NAME, *map(str, OPTIONS), *places]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    words = "networks were trained with different seeds or settings: of 2 layers; of 3 layers"
+    assert done.stderr == f"{tmp_path / 'models'}: the {words}\n"
 
 
 CHANGES = {

@@ -82,6 +82,8 @@ BAD_OPTIONS = [
     (TRAIN, "--epochs many", "--epochs: 'many' is not a whole number, 1 to 10000"),
     (TRAIN, "--threads 100000", "--threads: '100000'"),
     (TRAIN, "--width 1000000000", "--width: '1000000000' is not a whole number, 1 to 10000"),
+    (TRAIN, "--depths 30 --width 10000", "2,807,940,000 weights, more than 1,000,000,000: choose"),
+    (TRAIN, "--depths 2 1000 --width 1100", "1000 layers of 1,100 neurons have 1,208,453,400"),
     (TRAIN, "--learning-rate 1e30 --epochs 1", "training diverged"),
     (TRAIN, "--target 200", "--target: '200' is not a number above 0 and at most 100"),
     (TRAIN, "--target -1", "--target: '-1'"),

@@ -129,8 +129,11 @@ def test_good_verdict_says_what_the_rows_hold_of_each_precision():
         exactness_row("bfloat16", "event-driven", agreements=9_999),
     ]
     assert numerical_exactness_test.good_verdict(rows) == (
-        "exact: every error under its bound; float32: every label equal; "
+        "within bounds: every error under its bound; float32: every label equal; "
         "bfloat16: at worst 9,993 of 10,000 labels equal"
+    )
+    assert numerical_exactness_test.good_verdict(rows[:1]) == (
+        "exact: every error under its bound; float32: every label equal"
     )
     rows[2]["bound"] = None
     assert "every error under its bound, where there is one;" in (

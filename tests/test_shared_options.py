@@ -31,7 +31,7 @@ def refusal(capsys, name, *arguments):
     with pytest.raises(SystemExit) as stop:
         parsed(name, f"--{name}", *arguments)
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and error.startswith("script: error: ")
+    assert stop.value.code == 2 and ": error: " in error
     assert error.count("\n") == 1
     return error
 

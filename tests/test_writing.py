@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipeline import files_below
 
-from ttfs import InputError
+from ttfs import InputError, writing
 from ttfs.storage import check_writable
 from ttfs.writing import alone, written_atomically
 
@@ -120,6 +121,56 @@ def test_an_error_of_the_disk_names_the_file_and_keeps_the_old_one(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert full.value.filename == str(path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_that_has_only_words_keeps_them_and_names_the_file(tmp_path):
+    with pytest.raises(OSError) as short, writing.naming(tmp_path / "a.npz"):
+        raise OSError("7 requested and 0 written")  # numpy's, on a full disk
+    assert short.value.filename == str(tmp_path / "a.npz")
+    assert short.value.strerror == "7 requested and 0 written"
+
+
+class Windows:
+    """Stands for msvcrt, whose lock another process may have for the first so many times."""
+
+    LK_NBLCK = 2
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    def locking(self, *_) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("refusals", [0, 3, 10**6])
+def test_a_folder_where_no_file_can_be_locked_is_refused_and_left_empty(
+    tmp_path, monkeypatch, refusals
+):
+    monkeypatch.setattr(writing, "fcntl", None)
+    monkeypatch.setattr(writing, "msvcrt", Windows(refusals), raising=False)
+    if refusals < 100:
+        with written_atomically(tmp_path / "a.json") as temporary:
+            temporary.write_text("new")
+        assert files_below(tmp_path) == {"a.json": b"new"}
+        return
+    words = f"no file can be locked in {tmp_path}: choose another folder for a.json"
+    with pytest.raises(InputError, match=words), written_atomically(tmp_path / "a.json"):
+        pass
+    assert files_below(tmp_path) == {}
+
+
+def test_a_lock_file_that_windows_does_not_open_is_another_runs(tmp_path, monkeypatch):
+    def refusing(place, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+    monkeypatch.setattr(writing, "open", refusing, raising=False)
+    with pytest.raises(PermissionError), alone(tmp_path / "a.json"):
+        pass
+    monkeypatch.setattr(writing, "fcntl", None)
+    with pytest.raises(InputError, match="another run is writing"), alone(tmp_path / "a.json"):
+        pass
 
 
 def test_a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed(

@@ -105,7 +105,7 @@ class _Worst:
 
 
 def verdict(rows: list[dict]) -> list[str]:
-    """Return what failed, a line each; empty if the conversion is exact to within rounding.
+    """Return what failed, a line each; empty if every error is within its bound and limit.
 
     Labels may differ in 16 bits, but not of a network that was certified in 16 bits alone.
     """

@@ -1,11 +1,10 @@
 """Files that are written whole or not at all, and by one run at a time."""
 
 import contextlib
-import functools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +19,7 @@ except ImportError:  # Windows
 
 UNFINISHED = ".unfinished"  # in the names of temporary files
 DAY = 86_400  # seconds
+TRIES = 100  # to lock a file: another run may remove it between its opening and its locking
 
 
 @contextlib.contextmanager
@@ -31,14 +31,11 @@ def written_atomically(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_what_killed_runs_left(path.parent)
-    names = {"prefix": f".{path.stem}-", "suffix": f"{UNFINISHED}{path.suffix}"}
-    made = functools.partial(tempfile.NamedTemporaryFile, dir=path.parent, delete=False, **names)
-    while not (file := _locked(made)):
-        continue  # another run has taken it for a killed run's, and removes it
+    file = _unfinished(path)
     if fcntl is None:  # Windows moves no open file
         file.close()
     temporary = Path(file.name)
-    with file, naming(path):
+    with contextlib.closing(file), naming(path):
         try:
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # a temporary file is private
@@ -55,7 +52,7 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 @contextlib.contextmanager
@@ -67,7 +64,7 @@ def alone(path: Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.stem}.lock")
-    file = _locked(functools.partial(open, place, "w"))
+    file = _opened_alone(place)
     if not file:
         raise InputError(f"another run is writing {path}: let it end, or choose another folder")
     with file:
@@ -80,26 +77,50 @@ def alone(path: Path) -> Iterator[None]:
                 place.unlink(missing_ok=True)
 
 
-def _locked(opened: Callable[[], IO]) -> IO | None:
-    """Return a file that is open and locked, or None if another process has locked it.
+def _unfinished(path: Path) -> IO:
+    """Return a new file beside ``path``, open and locked: a living run's."""
+    names = {"prefix": f".{path.stem}-", "suffix": f"{UNFINISHED}{path.suffix}"}
+    for _ in range(TRIES):
+        file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False, **names)
+        if _locked(file):
+            return file
+        file.close()  # another run has taken it for a killed run's, or no file can be locked here
+        Path(file.name).unlink(missing_ok=True)
+    raise InputError(
+        f"no file can be locked in {path.parent}: choose another folder for {path.name}"
+    )
+
+
+def _opened_alone(place: Path) -> IO | None:
+    """Return the file, open and locked, or None if another process has it."""
+    for _ in range(TRIES):
+        try:
+            file = open(place, "w")
+        except PermissionError:
+            if fcntl:
+                raise
+            continue  # Windows opens no file that another process removes
+        if _locked(file):
+            return file
+        file.close()
+    return None
+
+
+def _locked(file: IO) -> bool:
+    """Lock an open file; return whether it is this process's, neither locked nor removed by others.
 
     The lock ends with the file's closing or the process's end, whatever ends it.
     """
-    while True:
-        file = opened()
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except (BlockingIOError, PermissionError):
-            file.close()
-            return None
-        except OSError:
-            return file  # this file system has no locks
-        if fcntl is None or os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()  # it was removed before it was locked
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # this file system has no locks
+    return not fcntl or os.fstat(file.fileno()).st_nlink > 0
 
 
 def _remove_what_killed_runs_left(folder: Path) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,13 +20,16 @@ from ttfs import InputError
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 NOBODY_READS = 141  # the status of what writes into a pipe that has been closed
+LONGEST = 1000  # characters of a line; of a longer one the middle is left out
+NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")  # in torch's RuntimeErrors
 
 
 def one_line_errors(main: Callable) -> Callable:
     """Make whatever ends a script early end it with one line on standard error, and a status.
 
-    That is 2 for unusable input and for files that cannot be written, 130 for Ctrl-C, and 143 for
-    SIGTERM. Output that nobody reads any more (``| head``) ends it with 141 and without a word.
+    That is 2 for unusable input, for files that cannot be written and for too little memory, 130
+    for Ctrl-C, and 143 for SIGTERM. Output that nobody reads any more (``| head``) ends it with 141
+    and without a word.
     """
 
     @functools.wraps(main)
@@ -37,35 +41,51 @@ def one_line_errors(main: Callable) -> Callable:
             with _stoppable(), _printed():
                 return main(argv)
         except KeyboardInterrupt as stop:
-            number = stop.args[0] if stop.args else signal.SIGINT
+            number = next((n for n in WORDS if stop.args == (n,)), signal.SIGINT)
             message, status = WORDS[number], 128 + number
         except InputError as error:
             message = f"error: {error}"
-        except BrokenPipeError:
-            raise SystemExit(NOBODY_READS) from None
         except OSError as error:
             place = error.filename2 or error.filename or "input or output"
             message = f"error: {place}: {error.strerror or error}"
-        sys.stderr.write(_line(message))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            message = "error: not enough memory for these networks and images; ask for smaller"
+            message += " or fewer ones, or end other programs"
+        sys.stderr.write(last_line(message))
         raise SystemExit(status)
 
     return wrapped
 
 
-def _line(message: str) -> str:
-    """Return a message as a script's one line."""
-    return f"{Path(sys.argv[0]).name}: {in_one_line(message)}\n"
+def last_line(message: str) -> str:
+    """Return a message as a script's one line, which begins with the script's or folder's name."""
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    return f"{name or 'experiments'}: {in_one_line(message)}\n"
 
 
 def in_one_line(message: str) -> str:
     """Return a message on one line, with codes for what a terminal would obey."""
     line = " ".join(message.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
+    return line
+
+
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Return whether Python, NumPy or torch, on any device, found no memory.
+
+    Torch is known by its words: importing it for its types would take seconds.
+    """
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def _end_at_once(number: int, _) -> None:
     """End the process: the handler of signals while nothing is being written."""
-    os.write(2, _line(WORDS[number]).encode())
+    os.write(2, last_line(WORDS[number]).encode())
     os._exit(128 + number)
 
 
@@ -91,16 +111,34 @@ def _stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _printed() -> Iterator[None]:
-    """Write out what the block prints when it ends: an error in doing so is found here."""
+    """Write out what the block prints when it ends: an error in doing so is found here.
+
+    It names standard output; if that is a pipe that nobody reads, the block ends without a word.
+    """
     try:
         yield
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise  # another pipe's
+        raise SystemExit(NOBODY_READS) from None
     finally:
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except OSError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again
-            raise
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(NOBODY_READS) from None
+            raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe whose reader has closed it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is no file, or on Windows
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return False
 
 
 def _is_script() -> bool:

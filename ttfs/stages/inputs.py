@@ -82,11 +82,19 @@ def load_models(
         if models[depth].network.depth != depth:
             found = models[depth].network.depth
             raise ModelFileError(f"{path}: {found} weight layers, not {depth}")
-    if len({model.training for model in models.values()}) > 1:
-        layers = " and ".join(map(str, models))
-        what = f"networks of {layers} layers were trained with different seeds or settings"
-        log.warning("%s: the %s", folder, what)
+    note_trainings(folder, {depth: model.training for depth, model in models.items()})
     return models
+
+
+def note_trainings(folder: Path, trainings: dict[int, str]) -> None:
+    """Log a warning unless networks of these depths come from one training: which from which."""
+    depths = {}
+    for depth, training in sorted(trainings.items()):
+        depths.setdefault(training, []).append(str(depth))
+    if len(depths) > 1:
+        groups = "; ".join(f"of {', '.join(group)} layers" for group in depths.values())
+        what = f"networks were trained with different seeds or settings: {groups}"
+        log.warning("%s: the %s", folder, what)
 
 
 def load_trained(path: Path, dataset: str) -> Model:

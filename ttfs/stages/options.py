@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ttfs import lenet
 from ttfs.datasets import DATASETS
-from ttfs.stages.ending import ROOT, in_one_line
+from ttfs.stages.ending import ROOT, last_line
 
 DEPTHS = [2, 4, 6, 8]
 DEEPEST = 1000  # weight layers that can be asked for
@@ -125,7 +125,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Print the fault on one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {in_one_line(message)}\n")
+        self.exit(2, last_line(f"error: {message}"))
 
     def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         """Return the arguments: listed values once each, and the folders that they lead to."""

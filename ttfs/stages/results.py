@@ -16,7 +16,7 @@ from ttfs.writing import written_atomically
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "matplotlib")
 OTHERS = ("snntorch", "spikingjelly", "sinabs", "brian2")  # tools, where they are installed
 NUMBER = int | float
-LARGEST, MOST = 1e100, 2**53  # of numbers, and of counts: nothing made of them overflows
+LARGEST, MOST = 1e100, 2**53  # number and count that a row may have: their products are finite
 # What every row of a file must have: a key, and its value's type. A range stands for whole numbers
 # in it, [kind] for a list of such values, [kind, ...] for one that may be empty, [kind] * n for one
 # of n values, [columns] for a list of objects, and a dict for a word: it has the columns that rows
@@ -27,8 +27,8 @@ Columns = dict[str | tuple[str, str], type | UnionType | range | list | dict | C
 def save_results(path: Path, made_by: str, settings: dict, dataset: str, rows: list[dict]) -> Path:
     """Write a results file and return its path: what was run, how, with which versions, the rows.
 
-    Each row takes one line. The number of threads can change the last digits of floats. Nothing in
-    it says on which machine it was made.
+    Each row takes one line. The number of threads is kept because it can change the last digits of
+    floats. The name of the machine is not kept.
     """
     record = {
         "made_by": made_by,
@@ -121,7 +121,7 @@ def _row_fault(row, columns: Columns) -> str | None:
 
 
 def _is(value, kind) -> bool:
-    """Return whether a value is of a kind; counts are not negative, numbers not endless."""
+    """Return whether a value is of a kind: counts from 0 to MOST, numbers from -1e100 to 1e100."""
     if isinstance(kind, list):
         if not isinstance(value, list) or (not value and ... not in kind):
             return False
