@@ -131,3 +131,7 @@ def test_what_is_kept_apart_is_said_to_be(monkeypatch, name):
     assert written_files([other]) == f"wrote {other}"
     first, *lines = written_files([other, look]).splitlines()
     assert "kept apart in look/" in first and lines == [f"wrote {other}", f"      {look}"]
+
+
+def test_a_file_in_a_folder_of_two_lines_takes_one():
+    assert written_files([Path("two\nlines", "a  \x1b.md")]) == r"wrote two\nlines/a  \x1b.md"

@@ -68,11 +68,15 @@ def last_line(message: str) -> str:
 
 def in_one_line(message: str) -> str:
     """Return a message on one line, with codes for what a terminal would obey."""
-    line = " ".join(message.split())
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = printable(" ".join(message.split()))
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
     return line
+
+
+def printable(text: str) -> str:
+    """Return a text with codes for what a terminal would obey, ends of lines included."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:

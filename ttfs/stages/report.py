@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ttfs import InputError
 from ttfs.datasets import choose_dataset
+from ttfs.stages.ending import printable
 from ttfs.stages.figures import save_animation, save_figures
 from ttfs.stages.inputs import command_for, dataset_measured_last
 from ttfs.stages.options import ROOT, settings
@@ -96,7 +97,7 @@ def save_table(table: Table, results: Path) -> Path:
 
 def written_files(paths: list[Path]) -> str:
     """Return the last lines of a script's output: the files it wrote."""
-    lines = "wrote " + "\n      ".join(map(str, paths))
+    lines = "wrote " + "\n      ".join(printable(str(path)) for path in paths)
     apart = {ROOT / name / "look" for name in ("models", "results", "figures")}
     if any(apart & set(path.parents) for path in paths):
         lines = "other settings than the committed ones, so kept apart in look/:\n" + lines
