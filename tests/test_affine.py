@@ -41,6 +41,10 @@ def chains():
         "convolution of sequences": (nn.Conv1d(2, 3, 3, padding="same"), [2, 9]),
         "mean of pools": (nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 2)), [2, 6, 6]),
         "mean of sequences": (nn.Sequential(nn.AvgPool1d(3), nn.Conv1d(2, 3, 2)), [2, 9]),
+        "mean of whole sequences": (
+            nn.Sequential(nn.AdaptiveAvgPool1d([1]), nn.Conv1d(2, 3, 1)),
+            [2, 9],
+        ),
         "batch normalisation of features": (
             nn.Sequential(nn.Linear(12, 5), batch_norm(nn.BatchNorm1d, 5)),
             [12],
@@ -311,6 +315,7 @@ ROUNDINGS = {  # terms of each step's sums, and three more each
     "convolution of sequences": 6 + 3,
     "mean of pools": 4 + 3 + 8 + 3,
     "mean of sequences": 3 + 3 + 4 + 3,
+    "mean of whole sequences": 9 + 3 + 2 + 3,
     "batch normalisation of features": 12 + 3 + 1 + 3,
     "batch normalisation of channels": 18 + 3 + 1 + 3,
     "batch normalisation first": 1 + 3 + 18 + 3,

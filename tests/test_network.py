@@ -57,7 +57,7 @@ def test_numpy_arrays_of_any_number_are_accepted():
         (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*from_torch\(model"),
         ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*from_torch"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
-        ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
+        ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\), not 2 non-empty"),
         ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
         ([np.full((1, 1), np.nan)], [np.ones(1)], r"weights\[0\] holds NaN"),
         ([np.ones((1, 1))], [np.array([np.inf])], r"biases\[0\] holds NaN or infinite"),
@@ -70,6 +70,26 @@ def test_numpy_arrays_of_any_number_are_accepted():
 def test_unusable_arrays_are_refused_by_name(weights, biases, message):
     with pytest.raises(InputError, match=message):
         ReluNetwork(weights, biases)
+
+
+def test_every_block_of_rows_is_looked_at(monkeypatch):
+    monkeypatch.setattr("ttfs.network.ROWS", 2)
+    for n in range(5):
+        weight = np.ones((5, 1))
+        weight[n] = np.nan
+        with pytest.raises(InputError, match=r"weights\[0\] holds NaN"):
+            ReluNetwork([weight], [np.ones(1)])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("i1", "float32"), ("u2", "float32"), ("i4", "float64"), ("u8", "float64")]
+    + [("f2", "float16"), (">f4", "float32"), ("f8", "float64"), (np.longdouble, "float64")],
+)
+def test_numbers_keep_their_precision_or_get_one_that_holds_them(given, kept):
+    network = ReluNetwork([np.ones((2, 1), given)], [np.zeros(1)])
+    assert network.weights[0].dtype == getattr(torch, kept)
+    assert network.weights[0].tolist() == [[1.0], [1.0]]
 
 
 @pytest.mark.parametrize("weight", [np.ones((1, 1)), torch.ones(1, 1), torch.ones(1, 1).T])
