@@ -8,6 +8,7 @@ from oracles import random_network, random_pixels
 from ttfs import InputError, windows
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork, unstandardised
+from ttfs.network import random_network as untrained
 from ttfs.simulation import closed_form, event_driven, simulator
 
 
@@ -87,8 +88,8 @@ def test_every_block_of_rows_is_looked_at(monkeypatch):
     + [("f2", "float16"), (">f4", "float32"), ("f8", "float64"), (np.longdouble, "float64")],
 )
 def test_numbers_keep_their_precision_or_get_one_that_holds_them(given, kept):
-    network = ReluNetwork([np.ones((2, 1), given)], [np.zeros(1)])
-    assert network.weights[0].dtype == getattr(torch, kept)
+    network = ReluNetwork([np.ones((2, 1), given)], [np.zeros(1, given)])
+    assert network.weights[0].dtype == network.biases[0].dtype == getattr(torch, kept)
     assert network.weights[0].tolist() == [[1.0], [1.0]]
 
 
@@ -198,3 +199,14 @@ def test_a_network_is_printed_as_a_table_of_its_layers():
     assert "full connections" in str(random_network([12, 5, 3]))
     mean = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Conv1d(1, 1, 2))
     assert str(ReluNetwork.from_torch(mean, (1, 6))).split()[-1] == "8"  # 2 outputs of 4 inputs
+
+
+def test_an_untrained_network_is_he_normal_and_its_seeds_own():
+    network = untrained([50, 400, 300], seed=3)
+    assert network.architecture == [50, 400, 300]
+    for weight, bias in zip(network.weights, network.biases, strict=True):
+        assert weight.dtype == torch.float32 and (bias == 0).all()
+        assert weight.std().item() == pytest.approx((2 / len(weight)) ** 0.5, rel=0.02)
+    again, other = untrained([50, 400, 300], seed=3), untrained([50, 400, 300], seed=4)
+    assert all(map(torch.equal, network.weights, again.weights))
+    assert not torch.equal(network.weights[0], other.weights[0])

@@ -217,6 +217,7 @@ def test_the_penalty_makes_spikes_few(digits, activity):
 def test_normalisation_is_folded_into_the_weights(digits):
     start, raw = start_of(), []
     through = TimeDomain.starting(start, digits[0].images, seeded(), normalise=True)
+    assert through.lengths == [1.0, 1.0]  # normalised activations fit a window of 1, or nearly
     through.delivered = lambda network: (
         raw.append(network) or TimeDomain.delivered(through, network)
     )
