@@ -7,7 +7,7 @@ from oracles import random_network, random_pixels
 
 from ttfs import InputError, windows
 from ttfs.conversion import convert
-from ttfs.network import ReluNetwork, unstandardised
+from ttfs.network import ReluNetwork, check_arrays, unstandardised
 from ttfs.network import random_network as untrained
 from ttfs.simulation import closed_form, event_driven, simulator
 
@@ -71,6 +71,15 @@ def test_numpy_arrays_of_any_number_are_accepted():
 def test_unusable_arrays_are_refused_by_name(weights, biases, message):
     with pytest.raises(InputError, match=message):
         ReluNetwork(weights, biases)
+
+
+def test_arrays_of_described_layers_have_one_to_four_dimensions():
+    check_arrays([np.ones(3), np.ones((2, 2, 2, 2))], [np.ones(3), np.ones(2)])
+    message = r"weights\[0\] has shape \(1, 1, 1, 1, 1\), not 1 to 4 non-empty"
+    with pytest.raises(InputError, match=message):
+        check_arrays([np.ones((1, 1, 1, 1, 1))], [np.ones(1)])
+    with pytest.raises(InputError, match="1 weight arrays and 2 bias arrays"):
+        check_arrays([np.ones(3)], [np.ones(3), np.ones(2)])
 
 
 def test_every_block_of_rows_is_looked_at(monkeypatch):
