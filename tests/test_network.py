@@ -219,3 +219,18 @@ def test_an_untrained_network_is_he_normal_and_its_seeds_own():
     again, other = untrained([50, 400, 300], seed=3), untrained([50, 400, 300], seed=4)
     assert all(map(torch.equal, network.weights, again.weights))
     assert not torch.equal(network.weights[0], other.weights[0])
+
+
+def test_a_network_of_standardised_pixels_becomes_one_of_raw_pixels():
+    network, pixels = random_network([7, 5, 3]), random_pixels(9, 7)
+    raw = unstandardised(network, 0.13, 0.31)
+    assert raw.is_fully_connected
+    expected = network.logits((pixels - 0.13) / 0.31)
+    torch.testing.assert_close(raw.logits(pixels), expected, rtol=0, atol=1e-13)
+
+
+def test_weights_and_biases_are_changed_alike():
+    network = random_network([7, 5, 3])
+    double = network.changed(lambda number: 2 * number)
+    for found, number in zip(double.numbers, network.numbers, strict=True):
+        assert torch.equal(found, 2 * number)
