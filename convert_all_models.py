@@ -20,7 +20,7 @@ must agree. With other settings than these, results go to results/look/.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 
 from ttfs.stages.ending import one_line_errors  # isort: split
 

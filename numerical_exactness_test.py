@@ -16,7 +16,7 @@ A network that is certified in 16 bits alone must have every label equal there.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 
 from ttfs.stages.ending import one_line_errors  # isort: split
 

@@ -13,7 +13,7 @@ A silent neuron has no spike time: it is counted and written into its panel, and
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 
 from ttfs.stages.ending import one_line_errors  # isort: split
 

@@ -12,7 +12,7 @@ Writes  results/time_axis_schematic.json, .md         windows, spikes and output
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 
 from ttfs.stages.ending import one_line_errors  # isort: split
 

@@ -25,7 +25,7 @@ they were trained for, and convert_all_models.py then converts them for it, with
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python may leave it out
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 
 from ttfs.stages.ending import one_line_errors  # isort: split
 

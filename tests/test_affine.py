@@ -41,6 +41,10 @@ def chains():
         "convolution of sequences": (nn.Conv1d(2, 3, 3, padding="same"), [2, 9]),
         "mean of pools": (nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 2)), [2, 6, 6]),
         "mean of sequences": (nn.Sequential(nn.AvgPool1d(3), nn.Conv1d(2, 3, 2)), [2, 9]),
+        "mean of whole sequences": (
+            nn.Sequential(nn.AdaptiveAvgPool1d([1]), nn.Conv1d(2, 3, 1)),
+            [2, 9],
+        ),
         "batch normalisation of features": (
             nn.Sequential(nn.Linear(12, 5), batch_norm(nn.BatchNorm1d, 5)),
             [12],
@@ -311,6 +315,7 @@ ROUNDINGS = {  # terms of each step's sums, and three more each
     "convolution of sequences": 6 + 3,
     "mean of pools": 4 + 3 + 8 + 3,
     "mean of sequences": 3 + 3 + 4 + 3,
+    "mean of whole sequences": 9 + 3 + 2 + 3,
     "batch normalisation of features": 12 + 3 + 1 + 3,
     "batch normalisation of channels": 18 + 3 + 1 + 3,
     "batch normalisation first": 1 + 3 + 18 + 3,
@@ -340,3 +345,32 @@ def test_a_matrix_that_is_kept_or_fits_is_small(monkeypatch):
     for most, small in ((84, [True, True]), (83, [True, False])):  # 12 x 7 = 84
         monkeypatch.setattr(affine, "MOST_DENSE", most)
         assert [synapses.is_small for synapses in chains.values()] == small
+
+
+SIMPLER = {  # what is left of a chain of several steps
+    "mean of pools": ["mean2d", "conv2d"],
+    "mean of sequences": ["mean1d", "conv1d"],
+    "mean of whole sequences": ["mean1d", "conv1d"],
+    "batch normalisation of features": ["linear"],
+    "batch normalisation of channels": ["conv2d"],
+    "batch normalisation first": ["scale", "conv2d"],
+    "two linear layers": ["linear", "linear"],
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_scale_is_multiplied_into_the_weights_before_it(name):
+    synapses = Affine.of(*CHAINS[name])
+    simple = synapses.simplified()
+    kinds = [step.kind for step in simple.steps]
+    assert kinds == SIMPLER.get(name, [step.kind for step in synapses.steps])
+    x = torch.randn(9, synapses.n_in, dtype=torch.float64)
+    torch.testing.assert_close(simple(x), synapses(x), rtol=1e-12, atol=1e-12)
+
+
+def test_a_scale_of_rows_is_not_one_of_the_features_that_a_matrix_gives():
+    rows = nn.Sequential(nn.Linear(6, 2), batch_norm(nn.BatchNorm1d, 5)).double().eval()
+    simple = Affine.of(rows, [5, 6]).simplified()
+    assert [step.kind for step in simple.steps] == ["linear", "scale"]
+    x = torch.randn(9, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(simple(x.flatten(1)), rows(x).flatten(1))

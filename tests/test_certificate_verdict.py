@@ -94,6 +94,14 @@ def test_the_quantile_is_the_least_error_that_999_of_1000_do_not_exceed(n_images
     assert worst.row(1.0, torch.float32)["error_99.9_percent"] == expected
 
 
+def test_the_quantile_may_come_in_the_last_batch():
+    worst = _Worst()
+    for errors in (torch.arange(2996.0), torch.tensor([7e3, 8e3, 9e3]), torch.tensor([6e3])):
+        part = errors[:, None]
+        worst.add(LayerError(part, part, part, part), 1.0, 3000)
+    assert worst.row(1.0, torch.float32)["error_99.9_percent"] == 6e3  # the fourth largest
+
+
 def test_there_is_a_row_per_way_and_layer_and_only_the_output_has_labels():
     network, snn, pixels = converted()
     rows = certificate(network, snn, pixels, WAYS)

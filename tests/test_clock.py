@@ -83,3 +83,11 @@ def test_negative_bits_are_refused():
     _, snn, pixels = converted()
     with pytest.raises(InputError, match="bits is -1"):
         clock_driven(snn, pixels, -1)
+
+
+@pytest.mark.parametrize(("dtype", "finest"), [(torch.float64, 53), (torch.bfloat16, 8)])
+def test_a_clock_has_as_many_bits_as_the_dtype_and_no_more(dtype, finest):
+    _, snn, pixels = converted()
+    assert clock_driven(snn, pixels.to(dtype), finest).logits.dtype == dtype
+    with pytest.raises(InputError, match=f"bits is {finest + 1}; .* has 0 to {finest}"):
+        clock_driven(snn, pixels.to(dtype), finest + 1)

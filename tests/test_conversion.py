@@ -4,8 +4,9 @@ import torch
 from oracles import random_network
 
 from ttfs import InputError
+from ttfs.affine import Affine
 from ttfs.conversion import convert
-from ttfs.network import ReluNetwork
+from ttfs.network import Layer, ReluNetwork
 
 
 def test_windows_are_chained_after_the_input_window():
@@ -14,6 +15,7 @@ def test_windows_are_chained_after_the_input_window():
         (0.0, 1.0, 3.0),
         (1.0, 3.0, 6.5),
     ]
+    assert [layer.window.layer for layer in snn.layers] == [1, 2, 3]
     assert snn.t_max == [3.0, 6.5]
     assert snn.t_read == 6.5
 
@@ -72,3 +74,16 @@ def test_one_window_too_few_is_refused():
 def test_an_unknown_neuron_is_refused():
     with pytest.raises(InputError, match="unknown neuron 'beta'"):
         convert(random_network([7, 5, 3]), [1.0], neuron="beta")
+
+
+def test_a_spiking_network_prints_what_each_layer_is_made_of_and_its_window():
+    chain = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+    synapses = [Affine.of(chain, [4]), Affine.dense(torch.ones(2, 5), torch.zeros(5))]
+    first, readout = Layer(synapses[0]), Layer(synapses[1], made_of="6 (Linear)")
+    whole, named = (
+        str(convert(ReluNetwork.of_layers(layers), lengths)).splitlines()
+        for layers, lengths in (([first, readout], [2.0]), ([readout], []))
+    )
+    assert "a chain" in whole[2] and whole[2].endswith("1 to 3")
+    assert "6 (Linear)" in whole[3] and whole[3].endswith("read at 3")
+    assert "6 (Linear)" in named[2] and named[2].endswith("read at 1")

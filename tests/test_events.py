@@ -238,6 +238,28 @@ def test_trace_is_the_potential_that_decides():
     assert slopes == pytest.approx(1.0)
 
 
+def test_a_trace_has_a_corner_at_every_input_spike():
+    # Inputs at 0 and 0.5, weights 3 and -5, own slope 3: 6 until 0.5, then 1 as in the window.
+    network = ReluNetwork([[[3.0], [-5.0]], [[1.0]]], [[0.75], [0.0]])
+    pixels = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+    simulation = event_driven(convert(network, [1.0], "alpha"), pixels, traced=[(1, 0)])
+    corners = dict.fromkeys(map(tuple, simulation.traces[1, 0].tolist()))
+    assert list(corners) == [(0.0, 0.0), (0.5, 3.0), (1.0, 3.5), (2.0, 4.5)]
+
+
+@pytest.mark.parametrize("simulate", [event_driven, closed_form], ids=lambda f: f.__name__)
+def test_weights_are_rounded_to_the_dtype_of_the_pixels(simulate):
+    network, pixels = random_network([12, 20, 4]), random_pixels(40, 12).float()
+    exact = [weight / 3 for weight in network.weights]
+    biases = [torch.zeros(20), torch.zeros(4)]
+    found, rounded = (
+        simulate(convert(ReluNetwork(weights, biases), [4.0]), pixels)
+        for weights in (exact, [weight.float() for weight in exact])
+    )
+    assert torch.equal(found.time_left[0], rounded.time_left[0])
+    assert torch.equal(found.logits, rounded.logits)
+
+
 def test_batches_larger_than_the_engines_own_give_the_same(monkeypatch):
     _, snn, pixels = converted()
     whole = event_driven(snn, pixels)
@@ -253,7 +275,7 @@ def test_unusable_arguments_are_refused():
         event_driven(snn, pixels, guard=False)
     with pytest.raises(InputError, match="traced for one image, not 40"):
         event_driven(snn, pixels, traced=[(1, 0)])
-    for key in ((0, 0), (4, 0), (1, 20), (1, -1)):
+    for key in ((0, 0), (4, 0), (1, 20), (2, 15), (1, -1)):
         with pytest.raises(InputError, match="to trace"):
             event_driven(snn, pixels[:1], traced=[key])
 

@@ -7,8 +7,16 @@ from oracles import random_network, random_pixels
 
 from ttfs.affine import Affine
 from ttfs.conversion import convert
-from ttfs.exactness import CERTIFIED, exact_layers, layer_errors, relu_reference, ulp
-from ttfs.network import ReluNetwork
+from ttfs.exactness import (
+    CERTIFIED,
+    _gamma,
+    _sum_rounding,
+    exact_layers,
+    layer_errors,
+    relu_reference,
+    ulp,
+)
+from ttfs.network import Layer, ReluNetwork
 from ttfs.simulation import event_driven, simulator
 from ttfs.windows import calibrated
 
@@ -106,3 +114,41 @@ def test_a_pruned_neuron_without_a_bound_in_16_bits_has_an_infinite_one():
     first, _ = layer_errors(snn, relu, pixels, simulation, "event-driven")
     assert not first.local_bound.isnan().any() and not first.bound.isnan().any()
     assert (first.local_error <= first.local_bound).all()
+
+
+def errors_of(network, snn, pixels, engine):
+    relu = relu_reference(exact_layers(network), pixels)
+    return list(layer_errors(snn, relu, pixels, simulator(engine)(snn, pixels), engine))
+
+
+def test_alphas_slope_that_may_be_off_by_itself_has_no_bound():
+    # gamma_4 = 4 / 2^24 of |1 - w| + w: 1.43 of a slope of 1.
+    network, pixels = ReluNetwork([[[3e6]], [[1.0]]], [[0.0], [0.0]]), torch.ones(1, 1)
+    snn = convert(network, [1e7], "alpha")
+    assert errors_of(network, snn, pixels, "event-driven")[0].local_bound.isinf().all()
+
+
+def test_pixels_that_are_no_spike_times_stay_as_they_are():
+    # 1 - (1 - x) is 0 in float32; the closed form in window-relative time has no such step.
+    network, pixels = ReluNetwork([[[1e9]], [[1.0]]], [[0.0], [0.0]]), torch.full((1, 1), 1e-9)
+    for layer in errors_of(network, convert(network, [2.0]), pixels, "closed-form"):
+        assert (layer.error <= layer.bound).all() and (layer.local_error <= layer.local_bound).all()
+
+
+def test_the_crossing_in_absolute_time_adds_what_the_formula_says():
+    network, dtype = random_network([6, 8, 5, 3]), torch.float32
+    snn = convert(network, [3.0, 7.0], "alpha")  # layer 2: t_start = 1, t_min = 4, t_max = 11
+    layer, exact = snn.hidden[1], exact_layers(network)[1]
+    gamma, more = _sum_rounding(exact, layer, None, dtype, "closed-form:absolute")
+    own = 6 * layer.slope_before.abs() * 3
+    terms = 2 * 4 + 2 * 11 + 2 * 7 + 4 * layer.threshold.abs() + own
+    torch.testing.assert_close(more, 1.01 * 2.0**-24 * terms)
+    assert gamma == _gamma(8 + 3, dtype)
+
+
+def test_in_16_bits_every_step_of_a_chain_rounds_its_sum():
+    chain = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 3))
+    network = ReluNetwork.of_layers([Layer(Affine.of(chain, [6]))])
+    (exact,), (layer,) = exact_layers(network), convert(network, []).layers
+    gamma, _ = _sum_rounding(exact, layer, None, torch.bfloat16, "closed-form")
+    assert gamma == _gamma(2 * 4, torch.bfloat16) + _gamma(6 + 3 + 5 + 3, torch.float32)

@@ -364,3 +364,15 @@ def test_depths_differ_in_shade_and_in_marker():
     shades = [0.3 * r + 0.59 * g + 0.11 * b for r, g, b, _ in (style["color"] for style in styles)]
     assert shades == sorted(shades) and min(np.diff(shades)) > 0.05
     assert len({style["marker"] for style in styles}) == 4
+
+
+def test_axis_of_losses_is_linear_near_zero_and_has_plain_numbers():
+    axes = Figure().subplots()
+    loss_axis(axes.xaxis, 0.1, smallest=-20)
+    assert axes.get_xticks().tolist() == [-10, -1, -0.1, 0, 0.1, 1, 10, 90]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["-10", "-1", "-0.1", "0", "0.1", "1", "10", "90"]
+    assert axes.get_xticks(minor=True).size == 0 and axes.get_xlim() == (-24, 150)
+    assert axes.xaxis.get_transform().linthresh == 0.1
+    loss_axis(axes.yaxis, 1.0, largest=10)
+    assert axes.get_yticks().tolist() == [0, 1, 10] and axes.get_ylim() == (-0.3, 10)

@@ -5,6 +5,7 @@ from oracles import random_network, random_pixels
 
 from ttfs import InputError
 from ttfs.affine import Affine
+from ttfs.coding import Window
 from ttfs.conversion import convert
 from ttfs.imperfections import clock, jitter, loss, mismatch, quantised
 from ttfs.network import Layer, ReluNetwork
@@ -167,3 +168,43 @@ def test_input_spikes_jitter():
     network, pixels = random_network([6, 3]), random_pixels(4, 6)
     found = simulate(convert(network, []), pixels, jitter(0.1, seeded()))
     assert (found.logits != network.logits(pixels)).all()
+
+
+@pytest.mark.parametrize("per_neuron", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 5])
+def test_a_typical_scale_cuts_the_largest_weights_off(bits, per_neuron):
+    network, top = random_network([7, 50, 3]), 2 ** (bits - 1) - 1
+    coarse = quantised(network, bits, per_neuron, typical=True)
+    for weight, found in zip(network.weights, coarse.weights, strict=True):
+        magnitude = np.abs(weight.numpy())
+        scale = 2 * magnitude.mean(0 if per_neuron else None) / np.sqrt(top)
+        expected = np.clip(np.round(weight.numpy() / scale), -top, top) * scale
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("typical", [False, True])
+def test_ternary_weights_are_those_of_two_bits(typical):
+    network = random_network([7, 50, 3])
+    found, expected = (quantised(network, bits, False, typical) for bits in (1.6, 2))
+    assert all(map(torch.equal, found.weights, expected.weights))
+    assert len(found.weights[0].unique()) == 3
+
+
+def test_gradients_pass_a_clock_and_coarse_weights_as_if_they_were_exact():
+    drive = torch.tensor([-1.0, 0.3, 2.6, 9.0], requires_grad=True)
+    u = clock(2)(drive, Window(1, 1.0, 5.0))  # ticks of 1 in a window of 4
+    assert u.tolist() == [0.0, 0.0, 2.0, 4.0]
+    u.sum().backward()
+    assert drive.grad.tolist() == [0.0, 1.0, 1.0, 0.0]
+    weight = torch.tensor([[1.0, -0.2], [0.4, 0.9]], requires_grad=True)
+    (coarse,) = quantised(ReluNetwork([weight], [torch.zeros(2)]), 2, False).weights
+    (coarse * torch.tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
+    assert weight.grad.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("fault", RULES)
+def test_a_fault_keeps_the_dtype_of_the_pixels(case, fault, dtype):
+    _, snn, pixels = case
+    found = simulate(snn, pixels.to(dtype), RULES[fault](snn, 0.1, seeded()))
+    assert {x.dtype for x in (*found.time_left, found.logits)} == {dtype}

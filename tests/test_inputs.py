@@ -16,7 +16,7 @@ from ttfs.stages.inputs import (
     load_trained,
 )
 from ttfs.stages.options import ROOT
-from ttfs.storage import ModelFileError, save_network
+from ttfs.storage import ModelFileError, model_path, save_network
 
 
 def saved(folder, depth=2, dataset="digits", sizes=(784, 6, 10), **record):
@@ -49,6 +49,11 @@ def test_auto_draws_what_was_measured_last(tmp_path, network):
         ("mnist", {"quick": True, "results": ROOT / "results" / "look"}, " --quick"),
         ("mnist", {"quick": True, "results": ROOT / "results"}, ""),
         ("mnist", {"quick": True, "results": "other"}, " --results other"),
+        (
+            "mnist",
+            {"results": ROOT / "results" / "look"},
+            f" --results {ROOT / 'results' / 'look'}",
+        ),
         (
             "mnist",
             {"quick": False, "results": ROOT / "results" / "look"},
@@ -138,3 +143,15 @@ def test_the_network_of_another_training_is_told_from_the_others(tmp_path, caplo
     load_models(tmp_path, "digits", [5, 4, 3, 2])
     (line,) = caplog.messages
     assert line.endswith(": of 2, 3, 5 layers; of 4 layers")
+
+
+def test_networks_are_fully_connected_ones_unless_another_kind_is_asked_for(tmp_path):
+    saved(tmp_path)
+    path = model_path(tmp_path, "digits", 2, "lenet")
+    path.parent.mkdir(exist_ok=True)
+    save_network(path, random_network((784, 7, 10), 0), dataset="digits")
+    assert load_networks(tmp_path, "digits", [2])[2].architecture == [784, 6, 10]
+    assert load_networks(tmp_path, "digits", [2], "lenet")[2].architecture == [784, 7, 10]
+    (tmp_path / "digits").mkdir(exist_ok=True)
+    (tmp_path / "digits" / "a.json").touch()
+    assert dataset_measured_last("auto", tmp_path, "a.json") == "digits"

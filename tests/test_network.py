@@ -7,7 +7,8 @@ from oracles import random_network, random_pixels
 
 from ttfs import InputError, windows
 from ttfs.conversion import convert
-from ttfs.network import ReluNetwork, unstandardised
+from ttfs.network import ReluNetwork, check_arrays, unstandardised
+from ttfs.network import random_network as untrained
 from ttfs.simulation import closed_form, event_driven, simulator
 
 
@@ -57,7 +58,7 @@ def test_numpy_arrays_of_any_number_are_accepted():
         (torch.nn.Linear(3, 2), (), r"Linear is not a ReluNetwork.*from_torch\(model"),
         ({"0.weight": np.ones((2, 3))}, (), r"dict is not a ReluNetwork.*from_torch"),
         ([np.ones((3, 2)), np.ones((3, 1))], [np.ones(2), np.ones(1)], "layer 2 does not chain"),
-        ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\)"),
+        ([np.ones(3)], [np.ones(3)], r"weights\[0\] has shape \(3,\), not 2 non-empty"),
         ([np.ones((0, 2))], [np.ones(2)], "non-empty"),
         ([np.full((1, 1), np.nan)], [np.ones(1)], r"weights\[0\] holds NaN"),
         ([np.ones((1, 1))], [np.array([np.inf])], r"biases\[0\] holds NaN or infinite"),
@@ -70,6 +71,35 @@ def test_numpy_arrays_of_any_number_are_accepted():
 def test_unusable_arrays_are_refused_by_name(weights, biases, message):
     with pytest.raises(InputError, match=message):
         ReluNetwork(weights, biases)
+
+
+def test_arrays_of_described_layers_have_one_to_four_dimensions():
+    check_arrays([np.ones(3), np.ones((2, 2, 2, 2))], [np.ones(3), np.ones(2)])
+    message = r"weights\[0\] has shape \(1, 1, 1, 1, 1\), not 1 to 4 non-empty"
+    with pytest.raises(InputError, match=message):
+        check_arrays([np.ones((1, 1, 1, 1, 1))], [np.ones(1)])
+    with pytest.raises(InputError, match="1 weight arrays and 2 bias arrays"):
+        check_arrays([np.ones(3)], [np.ones(3), np.ones(2)])
+
+
+def test_every_block_of_rows_is_looked_at(monkeypatch):
+    monkeypatch.setattr("ttfs.network.ROWS", 2)
+    for n in range(5):
+        weight = np.ones((5, 1))
+        weight[n] = np.nan
+        with pytest.raises(InputError, match=r"weights\[0\] holds NaN"):
+            ReluNetwork([weight], [np.ones(1)])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("i1", "float32"), ("u2", "float32"), ("i4", "float64"), ("u8", "float64")]
+    + [("f2", "float16"), (">f4", "float32"), ("f8", "float64"), (np.longdouble, "float64")],
+)
+def test_numbers_keep_their_precision_or_get_one_that_holds_them(given, kept):
+    network = ReluNetwork([np.ones((2, 1), given)], [np.zeros(1, given)])
+    assert network.weights[0].dtype == network.biases[0].dtype == getattr(torch, kept)
+    assert network.weights[0].tolist() == [[1.0], [1.0]]
 
 
 @pytest.mark.parametrize("weight", [np.ones((1, 1)), torch.ones(1, 1), torch.ones(1, 1).T])
@@ -178,3 +208,29 @@ def test_a_network_is_printed_as_a_table_of_its_layers():
     assert "full connections" in str(random_network([12, 5, 3]))
     mean = torch.nn.Sequential(torch.nn.AvgPool1d(2), torch.nn.Conv1d(1, 1, 2))
     assert str(ReluNetwork.from_torch(mean, (1, 6))).split()[-1] == "8"  # 2 outputs of 4 inputs
+
+
+def test_an_untrained_network_is_he_normal_and_its_seeds_own():
+    network = untrained([50, 400, 300], seed=3)
+    assert network.architecture == [50, 400, 300]
+    for weight, bias in zip(network.weights, network.biases, strict=True):
+        assert weight.dtype == torch.float32 and (bias == 0).all()
+        assert weight.std().item() == pytest.approx((2 / len(weight)) ** 0.5, rel=0.02)
+    again, other = untrained([50, 400, 300], seed=3), untrained([50, 400, 300], seed=4)
+    assert all(map(torch.equal, network.weights, again.weights))
+    assert not torch.equal(network.weights[0], other.weights[0])
+
+
+def test_a_network_of_standardised_pixels_becomes_one_of_raw_pixels():
+    network, pixels = random_network([7, 5, 3]), random_pixels(9, 7)
+    raw = unstandardised(network, 0.13, 0.31)
+    assert raw.is_fully_connected
+    expected = network.logits((pixels - 0.13) / 0.31)
+    torch.testing.assert_close(raw.logits(pixels), expected, rtol=0, atol=1e-13)
+
+
+def test_weights_and_biases_are_changed_alike():
+    network = random_network([7, 5, 3])
+    double = network.changed(lambda number: 2 * number)
+    for found, number in zip(double.numbers, network.numbers, strict=True):
+        assert torch.equal(found, 2 * number)

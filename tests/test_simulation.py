@@ -12,7 +12,7 @@ from ttfs.coding import decode, encode
 from ttfs.conversion import convert
 from ttfs.network import ReluNetwork
 from ttfs.outcome import LayerAudit
-from ttfs.simulation import closed_form
+from ttfs.simulation import clock_driven, closed_form, event_driven, simulator
 from ttfs.windows import calibrated
 
 SIZES = [12, 20, 15, 10, 4]
@@ -260,3 +260,30 @@ def test_every_count_of_two_audits_is_added():
     assert (found["images"], found["spikes"], found["used_fraction"]) == (30, 14, 0.75)
     assert found["dead_neurons"] == 1  # a single spike is a life
     assert (first + second).violations == 101 * (3 + 5 + 11 + 13 + 17)
+
+
+ENGINES = {
+    "closed-form": closed_form,
+    "closed-form:absolute": lambda snn, x: closed_form(snn, x, "absolute"),
+    "event-driven": event_driven,
+    "event-driven:unguarded": lambda snn, x: event_driven(snn, x, guard=False),
+    "clock:3": lambda snn, x: clock_driven(snn, x, 3),
+    "clock:12": lambda snn, x: clock_driven(snn, x, 12),
+    "clock:3:half-tick": lambda snn, x: clock_driven(snn, x, 3, half_tick=True),
+}
+
+
+def test_every_engine_is_the_one_that_its_words_name():
+    network, pixels = random_network(SIZES), random_pixels(40, SIZES[0]).float()
+    short = [length / 2 for length in calibrated(network, pixels, margin=0)]
+    snn = convert(network, short, "alpha")  # some neurons fire before t_min if they may
+    found = {engine: simulator(engine)(snn, pixels).logits for engine in ENGINES}
+    for engine, simulate in ENGINES.items():
+        assert torch.equal(found[engine], simulate(snn, pixels).logits), engine
+    assert len({tuple(logits.flatten().tolist()) for logits in found.values()}) == len(ENGINES)
+
+
+@pytest.mark.parametrize("engine", ["", "clock", "clock:123", "clock:-1", "clock:3:late", "events"])
+def test_words_that_name_no_engine_are_refused_with_those_that_do(engine):
+    with pytest.raises(InputError, match=f"unknown engine '{engine}': choose from closed-form, "):
+        simulator(engine)

@@ -214,9 +214,18 @@ def test_the_penalty_makes_spikes_few(digits, activity):
     assert few < 0.7 * many and still_right > right - 20
 
 
+def test_the_network_that_training_starts_from_stays_as_it_is(digits):
+    start = start_of()
+    before = [number.clone() for number in start.numbers]
+    found = trained(digits, start, AsRelu(), epochs=1).network
+    assert all(map(torch.equal, start.numbers, before))
+    assert not torch.equal(found.numbers[0], before[0])
+
+
 def test_normalisation_is_folded_into_the_weights(digits):
     start, raw = start_of(), []
     through = TimeDomain.starting(start, digits[0].images, seeded(), normalise=True)
+    assert through.lengths == [1.0, 1.0]  # normalised activations fit a window of 1, or nearly
     through.delivered = lambda network: (
         raw.append(network) or TimeDomain.delivered(through, network)
     )

@@ -1,7 +1,7 @@
 import pytest
 from oracles import random_network, random_pixels
 
-from ttfs import tuning
+from ttfs import InputError, tuning, windows
 from ttfs.conversion import convert
 from ttfs.metrics import mcnemar_p
 from ttfs.simulation import clock_driven, closed_form
@@ -93,3 +93,27 @@ def test_windows_alike_are_those_of_the_best_common_quantile(case, bits):
     lengths = quantile(network, x, qs[0])
     best = min(distance(network, quantile(network, x, q), images, bits) for q in CANDIDATES)
     assert distance(network, lengths, images, bits) <= best + 1e-12
+
+
+def test_the_words_of_a_policy_name_its_windows(case):
+    network, x, _ = case
+    expected = {
+        "calibrated": windows.calibrated(network, x),
+        "calibrated:0.25": windows.calibrated(network, x, 0.25),
+        "quantile:0.9": quantile(network, x, 0.9),
+        "fixed:7": windows.fixed(network, 7.0),
+        "safe": windows.safe(network),
+    }
+    assert {name: tuning.window_policy(name)(*case) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["", "safe:1", "fixed", "fixed:x", "quantile:0.5:0.6", "shortest"])
+def test_words_that_name_no_policy_are_refused_with_those_that_do(name):
+    with pytest.raises(InputError, match=f"unknown window policy '{name}': choose from calibrated"):
+        tuning.window_policy(name)
+
+
+def test_windows_of_a_clock_are_those_of_its_quantiles(case, monkeypatch):
+    monkeypatch.setattr(tuning, "QUANTILES", CANDIDATES)
+    assert tuning.clock_lengths(*case, 1) == clocked_lengths(*case, 1)
+    assert tuning.clock_lengths(*case, 1) != tuning.clock_lengths(*case, 4)

@@ -12,7 +12,7 @@ from pipeline import files_below
 
 from ttfs import InputError, writing
 from ttfs.storage import check_writable
-from ttfs.writing import alone, written_atomically
+from ttfs.writing import _locked, alone, written_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
@@ -192,3 +192,17 @@ def test_a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_kill
 def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no open file is removed there")
+def test_a_file_that_was_removed_before_it_was_locked_is_opened_anew(tmp_path):
+    path, opened = tmp_path / "lock", []
+
+    def open_it():
+        opened.append(path.open("w"))
+        if len(opened) == 1:  # the run that had locked it ends
+            path.unlink()
+        return opened[-1]
+
+    with _locked(open_it) as file:
+        assert file is opened[1] and opened[0].closed
