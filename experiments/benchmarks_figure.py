@@ -42,7 +42,7 @@ def table(rows: list[dict]) -> Table:
     lines = []
     for row in rows_with(rows, what="training"):
         beside = f"DataLoader, ToTensor and Adam, {row['workers']} workers"
-        share = f"{row['share_of_product_rate']:.0%} of the product rate"
+        share = f"{100 * row['share_of_product_rate']:.0f} % of the product rate"
         line = [f"an epoch, {row['depth']} layers", seconds(row["ours"]), beside]
         lines.append([*line, seconds(row["usual"]), ratio(row["usual"], row["ours"]), share])
     for row in rows_with(rows, what="closed form"):

@@ -146,7 +146,7 @@ def test_rows_are_kept_and_shown_with_what_they_are_set_beside(tmp_path):
         "DataLoader, ToTensor and Adam, 1 workers",
         "7 s",
         "3.5",
-        "31% of the product rate",
+        "31 % of the product rate",
     ]
     assert lines[1][1:] == [
         "200 ms",
