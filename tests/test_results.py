@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ttfs import InputError
 from ttfs.stages.results import NUMBER, grouped, load_results, rows_with, save_results
@@ -25,6 +26,7 @@ def test_results_round_trip(tmp_path):
     assert (record["made_by"], record["seed"]) == ("convert_all_models.py", 7)
     assert (record["dataset"], record["arguments"]) == ("digits", {"seed": 7})
     assert record["versions"]["numpy"] == np.__version__
+    assert record["threads"] == torch.get_num_threads()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
