@@ -335,3 +335,10 @@ def test_a_file_in_place_of_the_folder_is_refused_before_a_download(tmp_path, mo
     monkeypatch.setattr(datasets, "_download", None)
     with pytest.raises(InputError, match=r"data is not a folder; name one that has MNIST/raw/\*-"):
         choose_dataset("auto", tmp_path / "data")
+
+
+def test_data_sets_are_looked_for_in_data_unless_another_folder_is_named(tmp_path, monkeypatch):
+    accept(monkeypatch, write_mnist(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    assert choose_dataset("auto") == "mnist"
+    assert [len(split.labels) for split in load_dataset("mnist")] == [55_000, 5_000, 10_000]

@@ -315,3 +315,8 @@ def test_a_model_that_fails_or_cannot_be_copied_is_no_defect_of_the_conversion()
         ReluNetwork.from_torch(model)
     with pytest.raises(RuntimeError):
         copy.deepcopy(model)
+
+
+def test_what_a_model_says_against_its_inputs_is_told():
+    with pytest.raises(InputError, match=r"shape \(3,\): RuntimeError, .*mat1 and mat2"):
+        difference(nn.Linear(4, 2), None, (3,))

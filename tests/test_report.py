@@ -50,6 +50,23 @@ def test_results_table_and_figures_are_written_and_named(tmp_path):
     assert paths[1].read_text() == table(ROWS).markdown()
 
 
+def test_a_figure_that_moves_is_named_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        module, "save_animation", lambda animate, rows, path: path.with_suffix(".gif")
+    )
+    args = arguments(tmp_path), "a.py", "found", COLUMNS, lambda dataset: ROWS, table, draw
+    last = report(*args, animate=draw).splitlines()[-1]
+    assert last.strip() == str(tmp_path / "figures" / "digits" / "found.gif")
+
+
+@pytest.mark.parametrize("name", ["results", "figures"])
+def test_a_folder_of_a_kind_of_network_is_tried_before_anything_is_measured(tmp_path, name):
+    (tmp_path / name / "digits").mkdir(parents=True)
+    (tmp_path / name / "digits" / "lenet").touch()
+    with pytest.raises(InputError, match=f"cannot write to .*{name}/digits/lenet"):
+        reported(arguments(tmp_path, network="lenet"), measure=None)
+
+
 def test_what_is_redrawn_is_read_and_not_measured(tmp_path):
     reported(arguments(tmp_path))
     results = tmp_path / "results" / "digits"

@@ -2,8 +2,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ttfs import InputError
+from ttfs.stages import results
 from ttfs.stages.results import NUMBER, grouped, load_results, rows_with, save_results
 
 COLUMNS = {
@@ -25,6 +27,7 @@ def test_results_round_trip(tmp_path):
     assert (record["made_by"], record["seed"]) == ("convert_all_models.py", 7)
     assert (record["dataset"], record["arguments"]) == ("digits", {"seed": 7})
     assert record["versions"]["numpy"] == np.__version__
+    assert record["threads"] == torch.get_num_threads()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -166,3 +169,8 @@ def test_a_row_that_is_lacking_is_noticed(tmp_path):
     path.write_text("".join(lines))
     with pytest.raises(InputError, match="it has 2 rows, and had 3; run"):
         load_results(path, "python a.py", COLUMNS)
+
+
+def test_versions_do_not_tell_how_a_package_was_built(monkeypatch):
+    monkeypatch.setattr(results, "version", lambda name: "1.2.3+cu126")
+    assert results.versions()["torch"] == "1.2.3"

@@ -338,7 +338,7 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path, name):
     assert found == [98.5, 3, True, 0.1] and list(map(type, found)) == [float, int, bool, float]
 
 
-@pytest.mark.parametrize("key", ["weights", "biases", "architecture"])
+@pytest.mark.parametrize("key", ["weights", "biases", "architecture", "layers"])
 def test_record_does_not_take_the_place_of_the_network(tmp_path, key):
     with pytest.raises(InputError, match="come from the network alone"):
         save_network(tmp_path / "a.pkl", small_network(), **{key: None})

@@ -13,7 +13,7 @@ from studied import parameters, rows
 from experiments import __main__ as experiments
 from experiments import digit_figure, travelling_digit
 from experiments.digit_figure import AHEAD, CLOSED, NOW, OPEN, Bars, Clock, Lane, Picture, Pixels
-from ttfs.stages.figures import FRAMES_PER_SECOND, SNN_COLOUR, STAY, save_animation
+from ttfs.stages.figures import COLOURS, FRAMES_PER_SECOND, SNN_COLOUR, STAY, save_animation
 
 FIRES = {"neuron": 1, "threshold": 2.0, "spike": 1.5}
 FIRES["corners"] = [[0.0, 0.0], [0.5, 1.0], [1.0, 1.5], [2.0, 2.5]]
@@ -150,12 +150,14 @@ def test_the_animation_has_each_moment_loops_and_is_the_same_when_drawn_again(tm
     assert first.name == "a.gif" and first.read_bytes() == again.read_bytes()
     with Image.open(first) as gif:
         assert gif.n_frames == 3 * 4 + 2 and gif.info["loop"] == 0 and gif.width == 810
-        durations = []
+        durations, colours = [], set()
         for n in range(gif.n_frames):
             gif.seek(n)
             durations.append(gif.info["duration"])
+            colours |= {colour for _, colour in gif.convert("RGB").getcolors(810**2)}
         assert gif.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     assert durations == [STAY[0], *[1000 / FRAMES_PER_SECOND] * 12, STAY[1]]
+    assert len(colours) <= COLOURS  # one palette for all frames
 
 
 def test_an_animation_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
