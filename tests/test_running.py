@@ -286,9 +286,10 @@ def test_worker_that_is_killed_takes_one_line(root, tmp_path):
 
 
 AT_WORK = """
-import time
+import signal, time
 from experiments.tools.workers import new_process
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     with new_process() as process:
         process.submit(print, "begun", flush=True).result()
         process.submit(time.sleep, 100).result()

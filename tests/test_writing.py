@@ -195,14 +195,15 @@ def test_a_folder_that_can_be_written_to_is_made_and_left_empty(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no open file is removed there")
-def test_a_file_that_was_removed_before_it_was_locked_is_opened_anew(tmp_path):
-    path, opened = tmp_path / "lock", []
+def test_a_lock_that_was_removed_before_it_was_locked_is_opened_anew(tmp_path, monkeypatch):
+    place, removed = tmp_path / "lock", []
 
-    def open_it():
-        opened.append(path.open("w"))
-        if len(opened) == 1:  # the run that had locked it ends
-            path.unlink()
-        return opened[-1]
+    def locked(file):
+        if not removed:  # the run that had locked it ends
+            place.unlink()
+            removed.append(file)
+        return _locked(file)
 
-    with _locked(open_it) as file:
-        assert file is opened[1] and opened[0].closed
+    monkeypatch.setattr(writing, "_locked", locked)
+    with writing._opened_alone(place) as file:
+        assert file is not removed[0] and removed[0].closed and place.exists()
