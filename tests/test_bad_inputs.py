@@ -11,32 +11,24 @@ from pathlib import Path
 import pytest
 from oracles import random_network
 from pipeline import files_below, folders, run
+from scripts import (
+    AXIS,
+    CONVERT,
+    EXACTNESS,
+    FOLDERS,
+    PLOT,
+    READ_MODELS,
+    RESULTS,
+    SPIKES,
+    TRAIN,
+    name_of,
+)
 
-import convert_all_models
-import create_plot
-import numerical_exactness_test
-import spike_distribution_plot
-import time_axis_schematic
-import train_mnist_pytorch
 from experiments import __main__ as experiments
 from ttfs.storage import save_network
 
-TRAIN, CONVERT, EXACTNESS = train_mnist_pytorch, convert_all_models, numerical_exactness_test
-PLOT, SPIKES, AXIS = create_plot, spike_distribution_plot, time_axis_schematic
-FOLDERS = {
-    TRAIN: ["models", "results"],
-    CONVERT: ["models", "results"],
-    EXACTNESS: ["models", "results"],
-    PLOT: ["results", "figures"],
-    SPIKES: ["models", "results", "figures"],
-    AXIS: ["models", "results", "figures"],
-}
 ROOT = Path(__file__).resolve().parent.parent
 HUGE, LONG = str(10**30), "9" * 5000
-
-
-def name_of(value):
-    return getattr(value, "__name__", None)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +92,6 @@ def test_experiment_of_too_deep_a_network_takes_one_line(capsys, name):
 def test_a_folder_of_too_long_a_name_takes_one_short_line(capsys, script):
     error = complaint(capsys, script.main, "--dataset", "digits", "--results", "a" * 5000)
     assert len(error) < 1100 and "aaa [...] aaa" in error
-
-
-RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_axis_schematic"}
 
 
 def refusal_of(capsys, place: Path, script, contents: bytes) -> str:
@@ -224,7 +213,7 @@ def test_noise_seeds_are_not_chosen_so_none_can_be_recorded_that_did_not_run(cap
     assert "unrecognized arguments: --noise-seeds 5" in complaint(capsys, experiments.main, *asked)
 
 
-@pytest.mark.parametrize("script", [CONVERT, EXACTNESS, SPIKES, AXIS], ids=name_of)
+@pytest.mark.parametrize("script", READ_MODELS, ids=name_of)
 def test_name_of_several_lines_is_shown_on_one(capsys, tmp_path, script):
     places = [*folders(tmp_path / "a\nb\x1b[2J\u2028c", *FOLDERS[script])]
     error = complaint(capsys, script.main, "--dataset", "digits", "--depths", 2, *places)

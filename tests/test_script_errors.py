@@ -8,33 +8,24 @@ import pytest
 from matplotlib.figure import Figure
 from oracles import random_network
 from pipeline import files_below, folders
+from scripts import (
+    AXIS,
+    CONVERT,
+    EXACTNESS,
+    FOLDERS,
+    PLOT,
+    READ_MODELS,
+    RESULTS,
+    SPIKES,
+    TRAIN,
+    name_of,
+)
 from torchvision.datasets import MNIST
 
-import convert_all_models
-import create_plot
-import numerical_exactness_test
-import spike_distribution_plot
-import time_axis_schematic
-import train_mnist_pytorch
 from ttfs.storage import save_network
 
-TRAIN, CONVERT, EXACTNESS = train_mnist_pytorch, convert_all_models, numerical_exactness_test
-PLOT, SPIKES, AXIS = create_plot, spike_distribution_plot, time_axis_schematic
-FOLDERS = {
-    TRAIN: ["models", "results"],
-    CONVERT: ["models", "results"],
-    EXACTNESS: ["models", "results"],
-    PLOT: ["results", "figures"],
-    SPIKES: ["models", "results", "figures"],
-    AXIS: ["models", "results", "figures"],
-}
-READ_MODELS = [CONVERT, EXACTNESS, SPIKES, AXIS]
 ROW = {"depth": 2, "engine": "event-driven", "policy": "calibrated", "n_test": 10}
 ROW |= {"relu_correct": 9, "snn_correct": 9, "agreements": 10}
-
-
-def name_of(value):
-    return getattr(value, "__name__", None)
 
 
 @pytest.fixture
@@ -215,9 +206,6 @@ def test_folder_in_place_of_an_output_file_is_refused(capsys, root, script, file
     (root / file).unlink(missing_ok=True)
     (root / file).mkdir(parents=True)
     assert_refused(capsys, root, script, ["--dataset", "digits"], Path(file).name)
-
-
-RESULTS = {PLOT: "conversion", SPIKES: "spike_time_distributions", AXIS: "time_axis_schematic"}
 
 
 BAD_RESULTS = {
