@@ -183,6 +183,21 @@ def ended(code: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_comes_again_ends_a_run_at_once(number):
+    code = f"""
+    import os, time
+    for _ in range(2):
+        try:
+            os.kill(os.getpid(), {int(number)})
+            time.sleep(10)
+        except KeyboardInterrupt:
+            print("asked", flush=True)"""
+    done, (status, word) = ended(code.strip()), SIGNALS[number]
+    assert (done.returncode, done.stdout) == (status, "asked\n")
+    assert done.stderr.endswith(f": {word}\n") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("length", [1, 10**6])
 def test_a_pipe_that_nobody_reads_ends_a_run_without_a_word(length, unbuffered):

@@ -1,5 +1,8 @@
 """The limits of what a model file may hold, at each limit and just beyond it."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from ttfs import InputError
 from ttfs.formats import contents, opcodes, pickles
 from ttfs.formats.contents import FormatError, array_of, check_plain, number_dtype, shown
 from ttfs.formats.layers import _setting, _shape
-from ttfs.formats.npz import _recorded
+from ttfs.formats.npz import _array, _recorded, archived, unarchived
 from ttfs.formats.pickles import _Machine, unpickled
 
 
@@ -25,6 +28,7 @@ LIMITS = {  # what is within a limit, what is beyond it, and what is said of tha
     "values of dicts": ({"a": {"b": 1}}, {"a": dict.fromkeys("bcdefghijk")}, "more than 10 values"),
     "arrays, however often one is named": ([EIGHT_BYTES] * 3, [EIGHT_BYTES] * 4, "more arrays"),
     "bytes of arrays": ([np.zeros(24, "i1")], [np.zeros(25, "i1")], "more arrays"),
+    "bytes of all arrays": ([np.zeros(12, "i1")] * 2, [np.zeros(13, "i1")] * 2, "more arrays"),
     "lists in lists": (nested(5), nested(6), "nested more than 5 deep"),
     "characters of a key": ({"k" * 200: 1}, {"k" * 201: 1}, "keys must be short strings"),
 }
@@ -38,6 +42,12 @@ def test_contents_are_taken_to_each_limit_and_no_further(monkeypatch, name):
     check_plain(within, most_bytes=24)
     with pytest.raises(FormatError, match=words):
         check_plain(beyond, most_bytes=24)
+
+
+@pytest.mark.parametrize(("value", "kind"), [({1}, "set"), (memoryview(b"a"), "bytes")])
+def test_what_no_model_holds_is_named(value, kind):
+    with pytest.raises(FormatError, match=f"it holds '{kind}', which is no number, text or array"):
+        check_plain([value], most_bytes=24)
 
 
 @pytest.mark.parametrize("code", ["<f4", ">f8", "|b1", "i2", "u8", "=f2", "<c16", "c8", "|i1"])
@@ -211,3 +221,18 @@ def test_a_record_is_a_json_object_and_not_too_long(text):
     assert _recorded(np.frombuffer(b'{"a": 1}', "u1")) == {"a": 1}
     with pytest.raises(FormatError, match="its record"):
         _recorded(np.frombuffer(text.encode(), "u1"))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_an_array_is_read_under_each_of_numpys_headers(version):
+    file, values = io.BytesIO(), np.arange(6, dtype="f4").reshape(2, 3)
+    np.lib.format.write_array(file, values, version)
+    assert np.array_equal(_array(file.getvalue()), values)
+
+
+def test_an_archive_with_a_second_directory_is_refused(monkeypatch):
+    model = {"weights": [np.ones((2, 1))], "biases": [np.ones(1)]}
+    assert unarchived(archived(model)).keys() == model.keys()
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 0)  # Python then writes a longer one too
+    with pytest.raises(FormatError, match="no archive of NumPy's"):
+        unarchived(archived(model))

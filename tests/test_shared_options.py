@@ -1,11 +1,13 @@
 """The options that the scripts share: default, type, limits, and what each comes to."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
 from ttfs.stages import options
-from ttfs.stages.options import COMMON, ROOT, Parser, positive, whole
+from ttfs.stages.options import COMMON, ROOT, Parser, positive, progress, whole
 
 OPTIONS = {  # by name: the default, a text, and the value that it stands for
     "dataset": ("auto", ["digits"], "digits"),
@@ -79,6 +81,21 @@ def test_numbers_are_taken_to_their_limits_and_no_further(number, good, bad):
             number(text)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (whole(2), "is not a whole number, 2 or more"),
+        (whole(0, 9), "is not a whole number, 0 to 9"),
+        (positive(), "is not a number above 0"),
+        (positive(2), "is not a number above 0 and at most 2"),
+    ],
+)
+def test_a_refused_number_is_shown_in_part_with_what_it_may_be(number, words):
+    with pytest.raises(options.argparse.ArgumentTypeError) as refused:
+        number("x" * 60)
+    assert str(refused.value) == f"'{'x' * 50}' {words}"
+
+
 def test_help_shows_the_docstring_as_written_and_every_default():
     parser = Parser("First line.\n\n    python script.py", prog="script")
     parser.add(*COMMON)
@@ -125,3 +142,30 @@ def test_lenet_has_its_own_depth_and_no_other(capsys):
     with pytest.raises(SystemExit):
         folders("--network", "lenet", "--depths", "2")
     assert "lenet has 4" in capsys.readouterr().err
+
+
+def test_a_setting_beside_redraw_is_refused_by_its_name(capsys):
+    def parse(*arguments):
+        parser = Parser("", prog="script")
+        parser.add("dataset", "data-dir", "samples", "seed", "formats", "redraw")
+        return parser.parse_args(["--redraw", *arguments])
+
+    assert parse("--dataset", "digits", "--formats", "pdf").redraw
+    with pytest.raises(SystemExit):
+        parse("--data-dir", "elsewhere", "--seed", "1", "--samples", "5")
+    error = capsys.readouterr().err
+    assert ": --data-dir, --samples, --seed would have no effect\n" in error
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_alone_and_cleared(monkeypatch):
+    for file in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", file)
+        assert list(progress(range(3), "training", unit="epoch")) == [0, 1, 2]
+        shown = file.getvalue()
+        assert ("training:" in shown, "epoch" in shown) == (file.isatty(), file.isatty())
+        assert "\n" not in shown and shown.rpartition("\r")[2].strip() == ""

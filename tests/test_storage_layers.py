@@ -98,6 +98,7 @@ FAULTS = {
     "an array too few": (("weights", 2), ...),
     "an array of another shape": (("weights", 0), np.zeros((3, 1, 3), np.float32)),
     "biases too few": (("biases", 0), np.zeros(2, np.float32)),
+    "one bias for all outputs": (("biases", 2), np.zeros(1, np.float32)),
     "another architecture": (("architecture",), [81, 75, 16, 6]),
 }
 
@@ -117,6 +118,28 @@ def test_a_description_with_a_fault_is_refused_in_one_line(tmp_path, contents, f
     with pytest.raises(ModelFileError) as error:
         load_network(file)
     assert "\n" not in str(error.value) and str(file) in str(error.value)
+
+
+def test_a_layer_has_no_more_neurons_and_maxima_than_the_limits(tmp_path, contents):
+    def load(*path, value):
+        file = tmp_path / "a.pkl"
+        file.write_bytes(pickle.dumps(changed(contents, *path, value=value)))
+        return load_network(file)
+
+    pool = contents["layers"][1]["pools"][0] | {"kernel_size": 1}
+    assert load("layers", 0, "pools", value=[pool] * 20).architecture == [81, 75, 16, 5]
+    with pytest.raises(ModelFileError, match="layer 1 .*more than 20"):
+        load("layers", 0, "pools", value=[pool] * 21)
+    with pytest.raises(ModelFileError, match="layer 1 .*neurons are more than 16,777,216"):
+        load(*STEP, "padding", value=[3000, 3000])
+
+
+def test_an_array_that_no_layer_names_is_refused(tmp_path, contents):
+    more = changed(contents, "weights", value=[*contents["weights"], np.ones((5, 5), "f4")])
+    more["biases"] = [*contents["biases"], np.ones(5, "f4")]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(more))
+    with pytest.raises(ModelFileError, match="it has more arrays than its layers name"):
+        load_network(tmp_path / "a.pkl")
 
 
 VALUES = [None, True, -1, 0, 3, 10**9, 1e300, "same", "x", [], [[]], {}, [1, 1], [0, 5], [2**40]]
