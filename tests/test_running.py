@@ -218,7 +218,7 @@ def test_cases_run_on_a_dask_cluster(root, tmp_path, whole):
     import dask
 
     with dask.config.set({"distributed.worker.daemon": False}):
-        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
         with distributed.LocalCluster(**options) as cluster:
             asked(root, tmp_path, "--cluster", cluster.scheduler_address)
     assert files_below(tmp_path) == whole
