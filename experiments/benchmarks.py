@@ -5,6 +5,7 @@ engine beside the closed form (and Brian2, where it is installed), how time and 
 long the scripts take to start. Ratios are of medians, from calls that take turns.
 """
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def training(lab, depth: int) -> dict:
     times = medians_apart(prepared, 1 if lab.quick else 3)
     workers = min(WORKERS, key=times.get)
     sizes, n = architecture(depth, WIDTH), len(lab.training.labels)
-    weights = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [n_in * n_out for n_in, n_out in itertools.pairwise(sizes)]
     rate = (6 * sum(weights) - 2 * weights[0]) * n / times["ours"]
     share = rate / product_rate(lab.setting.device)
     row = {"images": n, "ours": times["ours"], "usual": times[workers], "workers": workers}
